@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: MIT
+# Copyright (C) 2026 Wintun authors
+#
+# Every target of the project. Folders are taken by wildcard: a new file needs no change here.
+#   make        out/amd64/wintun.sys, out/arm64/wintun.sys, out/nthost
+#   make demo   sets up what is missing, then shows real traffic through the driver
+#   make test   sets up what is missing, then checks and tests everything
+# Results are under out/.
+
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+CLANG   ?= clang-19
+LLD     ?= lld-link-19
+DLLTOOL ?= llvm-dlltool-19
+CC      := gcc
+AR      := ar
+VERSION := $(shell cat VERSION)
+OUT     := out
+
+.PHONY: all driver nthost tests clean
+all: driver nthost
+
+# ---- Windows binaries ----------------------------------------------------------------------------
+
+WINWARN := -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wshadow \
+	-Wno-unused-parameter -Wno-unknown-pragmas
+WINCC   := -std=c17 $(WINWARN) -O2 -g -gcodeview -fms-extensions -ffreestanding \
+	-fasynchronous-unwind-tables -mno-stack-arg-probe -Xclang -fasync-exceptions \
+	-fno-stack-protector -fno-ident -MMD -MP -Isdk -Iinclude \
+	-ffile-prefix-map=$(CURDIR)/=
+WINLD   := /nologo /driver /subsystem:native /entry:DriverEntry /nodefaultlib /lldmingw \
+	/release /Brepro /opt:noref /debug /merge:.rdata=.rdata
+TRIPLE_amd64 := x86_64-w64-windows-gnu
+TRIPLE_arm64 := aarch64-w64-windows-gnu
+DEFARCH_amd64 := i386:x86-64
+DEFARCH_arm64 := arm64
+MACHINE_amd64 := x64
+MACHINE_arm64 := arm64
+
+DEFS := $(notdir $(basename $(wildcard sdk/*.def)))
+
+# One .def file serves every architecture; decorations (@8) belong to x86 only.
+define import_libraries
+$(OUT)/$(1)/%.def: sdk/%.def
+	@mkdir -p $$(@D)
+	sed -E 's/@?\b([A-Za-z_][A-Za-z0-9_]*)@[0-9]+/\1/' $$< > $$@
+$(OUT)/$(1)/%.lib: $(OUT)/$(1)/%.def
+	$$(DLLTOOL) -m $$(DEFARCH_$(1)) -d $$< -l $$@
+IMPORTS_$(1) := $$(DEFS:%=$(OUT)/$(1)/%.lib)
+
+$(OUT)/$(1)/driver/%.obj: driver/%.c Makefile VERSION
+	@mkdir -p $$(@D)
+	$$(CLANG) --target=$$(TRIPLE_$(1)) $$(WINCC) -DTUN_VERSION='"$$(VERSION)"' -c $$< -o $$@
+$(OUT)/$(1)/wintun.sys: $$(patsubst %.c,$(OUT)/$(1)/%.obj,$$(wildcard driver/*.c)) $$(IMPORTS_$(1))
+	$$(LLD) $$(WINLD) /machine:$$(MACHINE_$(1)) /pdb:$$(@:.sys=.pdb) /pdbaltpath:wintun.pdb /out:$$@ $$^
+endef
+$(eval $(call import_libraries,amd64))
+$(eval $(call import_libraries,arm64))
+
+driver: $(OUT)/amd64/wintun.sys $(OUT)/arm64/wintun.sys
+
+# ---- nthost --------------------------------------------------------------------------------------
+
+HOSTWARN := -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter \
+	-Wno-missing-field-initializers
+HOSTCC   := -std=gnu17 $(HOSTWARN) -g -fshort-wchar -fno-strict-aliasing -pthread -MMD -MP \
+	-Isdk -Iinclude -Inthost -D_GNU_SOURCE
+HOST_plain := -O2
+HOST_asan  := -O1 -fsanitize=address,undefined -fno-omit-frame-pointer -DNTH_ASAN
+HOST_tsan  := -O1 -fsanitize=thread -DNTH_TSAN
+LWIP     := $(wildcard /usr/include/lwip)
+HOSTLIBS := -pthread -ldl
+
+HOSTSRC  := $(wildcard nthost/core/*.c nthost/pe/*.c nthost/nt/*.c nthost/ndis/*.c nthost/edge/*.c \
+	nthost/client/*.c)
+HOSTASM  := $(wildcard nthost/pe/*.S)
+CHILDSRC := nthost/client/child.c nthost/client/ring.c nthost/client/packets.c
+
+# objects of the host library in one variant: plain, asan or tsan
+define host_variant
+$(OUT)/host-$(1)/%.o: %.c Makefile
+	@mkdir -p $$(@D)
+	$$(CC) $$(HOSTCC) $$(HOST_$(1)) -c $$< -o $$@
+$(OUT)/host-$(1)/%.o: %.S Makefile
+	@mkdir -p $$(@D)
+	$$(CC) -g -c $$< -o $$@
+HOSTOBJ_$(1) := $$(patsubst %,$(OUT)/host-$(1)/%.o,$$(basename $$(filter-out nthost/client/child.c nthost/client/packets.c,$$(HOSTSRC)) $$(HOSTASM)))
+endef
+$(eval $(call host_variant,plain))
+$(eval $(call host_variant,asan))
+$(eval $(call host_variant,tsan))
+
+$(OUT)/nthost: $(HOSTOBJ_plain) $(OUT)/host-plain/nthost/main.o
+	$(CC) -o $@ $^ $(HOSTLIBS)
+nthost: $(OUT)/nthost
+
+# ---- examples: Linux children of nthost ----------------------------------------------------------
+
+EXAMPLES := $(patsubst examples/%.c,$(OUT)/%,$(wildcard examples/*.c))
+$(EXAMPLES): $(OUT)/%: $(OUT)/host-plain/examples/%.o $(CHILDSRC:%.c=$(OUT)/host-plain/%.o)
+	$(CC) -o $@ $^ -pthread
+all: $(EXAMPLES)
+
+# ---- test drivers: small .sys files, with both triples at -O0 and -O2 ----------------------------
+
+VARIANTS := gnu-O0 gnu-O2 msvc-O0 msvc-O2
+TRIPLE_gnu-O0 := x86_64-w64-windows-gnu
+TRIPLE_gnu-O2 := x86_64-w64-windows-gnu
+TRIPLE_msvc-O0 := x86_64-pc-windows-msvc
+TRIPLE_msvc-O2 := x86_64-pc-windows-msvc
+TESTDRIVERS := $(basename $(notdir $(wildcard tests/host/drivers/*.c)))
+define test_driver_variant
+$(OUT)/drivers/$(1)/%.obj: tests/host/drivers/%.c Makefile
+	@mkdir -p $$(@D)
+	$$(CLANG) --target=$$(TRIPLE_$(1)) $$(filter-out -O2,$$(WINCC)) -$$(lastword $$(subst -, ,$(1))) \
+		-Itests/host/drivers -c $$< -o $$@
+$(OUT)/drivers/$(1)/%.sys: $(OUT)/drivers/$(1)/%.obj $$(IMPORTS_amd64)
+	$$(LLD) $$(WINLD) /machine:x64 /pdb:$$(@:.sys=.pdb) /pdbaltpath:$$(notdir $$(@:.sys=.pdb)) /out:$$@ $$^
+drivers: $$(TESTDRIVERS:%=$(OUT)/drivers/$(1)/%.sys)
+endef
+$(foreach v,$(VARIANTS),$(eval $(call test_driver_variant,$(v))))
+.PHONY: drivers
+
+# ---- test programs: one per file under tests/unit, tests/host, tests/driver ----------------------
+
+TESTSRC := $(wildcard tests/unit/*.c tests/host/*.c tests/driver/*.c)
+TESTLIB := $(patsubst %.c,%.o,$(wildcard tests/lib/*.c))
+define test_variant
+$(OUT)/tests-$(1)/%: $(OUT)/host-$(1)/tests/%.o $$(TESTLIB:%=$(OUT)/host-$(1)/%) $$(HOSTOBJ_$(1))
+	@mkdir -p $$(@D)
+	$$(CC) $$(HOST_$(1)) -o $$@ $$^ $$(HOSTLIBS)
+tests-$(1): $$(TESTSRC:tests/%.c=$(OUT)/tests-$(1)/%)
+.PHONY: tests-$(1)
+endef
+$(foreach v,plain asan tsan,$(eval $(call test_variant,$(v))))
+$(OUT)/host-%.o: HOSTCC += $(if $(findstring /tests/,$@),-Itests/lib -Itests,)
+tests: tests-plain drivers
+
+clean:
+	rm -rf $(OUT)
+
+-include $(shell find $(OUT) -name '*.d' 2>/dev/null)

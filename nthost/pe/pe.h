@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (C) 2026 Wintun authors */
+/*
+ * Driver images in memory: mapping, binding, unwinding, symbols. Host functions are offered to
+ * drivers with NTH_EXPORT; a driver's call goes through a generated thunk that records name and
+ * call site, saves the callee-saved registers for the unwinder, and is a preemption point.
+ */
+#pragma once
+
+#include "core/core.h"
+
+struct nth_image;
+
+/* Offers a host function under its documented name. Every module name resolves to it
+ * (ntoskrnl.exe, hal.dll, ndis.sys ...), unless a loaded image of that file name exports it.
+ * In the file that defines the function, after its definition. nargs: number of parameters
+ * (stack arguments are copied by the thunk); for a variadic function give NTH_VARIADIC. */
+struct nth_export {
+    const char *name;
+    void *function; /* ms_abi; for data the address of the variable */
+    int nargs;      /* NTH_DATA: an exported variable */
+};
+#define NTH_DATA (-1)
+#define NTH_VARIADIC 16
+#define NTH_EXPORT_AS(ident, name_, function_, nargs_)                                             \
+    static const struct nth_export nth_export_##ident                                              \
+        __attribute__((used, section("nth_exports"), aligned(8))) = {name_, (void *)(function_), nargs_}
+#define NTH_EXPORT(function_, nargs_) NTH_EXPORT_AS(function_, #function_, function_, nargs_)
+
+/* Maps, relocates, binds to host exports and loaded images, protects, sets the security cookie.
+ * 0 or -errno with a message in *error (static text). */
+int nth_image_load(const char *path, struct nth_image **result, const char **error);
+/* Drivers that import from each other: map all, then bind all. */
+int nth_image_load_set(const char *const *paths, unsigned count, struct nth_image **results, const char **error);
+void nth_image_unload(struct nth_image *image);
+void *nth_image_entry(const struct nth_image *image);
+void *nth_image_base(const struct nth_image *image);
+size_t nth_image_size(const struct nth_image *image);
+const char *nth_image_name(const struct nth_image *image);
+void *nth_image_export(const struct nth_image *image, const char *name);
+struct nth_image *nth_image_at(uintptr_t address);
+void *nth_export_find(const char *name); /* thunked address of a host export (MmGetSystemRoutineAddress) */
+
+/* Exceptions. nth_raise never returns to its caller: it unwinds from the driver frame that made the
+ * running kernel call into the driver's handler, or stops with "unhandled-exception". No host lock
+ * may be held. */
+_Noreturn void nth_raise(NTSTATUS code, unsigned count, const ULONG_PTR *information);
+
+/* A host function that touches user memory on a driver's behalf: runs body(context) and returns
+ * 0, or the NTSTATUS of the fault (STATUS_ACCESS_VIOLATION) without raising. */
+NTSTATUS nth_guarded(void (*body)(void *context), void *context);
+NTSTATUS nth_copy_guarded(void *to, const void *from, size_t bytes);
+
+/* A fault in driver code at a user address becomes STATUS_ACCESS_VIOLATION for the driver's handler;
+ * anywhere else it is a stop. nt/mm.c answers what an address is. */
+extern bool (*nth_user_address_hook)(uintptr_t address);
+extern const char *(*nth_describe_address_hook)(uintptr_t address); /* "freed pool of 64 bytes ..." or NULL */
