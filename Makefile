@@ -139,6 +139,22 @@ $(foreach v,plain asan tsan,$(eval $(call test_variant,$(v))))
 $(OUT)/host-%.o: HOSTCC += $(if $(findstring /tests/,$@),-Itests/lib -Itests,)
 tests: tests-plain drivers
 
+# ---- checks and tests ----------------------------------------------------------------------------
+
+.PHONY: check test setup
+setup:
+	@scripts/setup
+
+check: driver nthost
+	@scripts/check
+
+# Everything CI runs. The driver tests run twice: with the driver as shipped, and with the driver and
+# the host built with address checks.
+test: setup
+	@$(MAKE) all tests
+	@tests/run scripts/check $(sort $(TESTSRC:tests/%.c=$(OUT)/tests-plain/%)) $(TESTSCRIPTS)
+TESTSCRIPTS := $(wildcard tests/*/run)
+
 clean:
 	rm -rf $(OUT)
 
