@@ -27,7 +27,7 @@ void nth_signal_object(void *object); /* threads, processes: set for good */
 /* ---- objects and handles (nt/ob.c) ---- */
 enum nth_object_type {
     NTH_OB_EVENT, NTH_OB_THREAD, NTH_OB_PROCESS, NTH_OB_FILE, NTH_OB_DEVICE, NTH_OB_DRIVER,
-    NTH_OB_KEY, NTH_OB_SECTION, NTH_OB_COMPLETION, NTH_OB_TYPES
+    NTH_OB_KEY, NTH_OB_SECTION, NTH_OB_COMPLETION, NTH_OB_TOKEN, NTH_OB_SEMAPHORE, NTH_OB_TYPES
 };
 /* A zeroed body behind a header with one reference; destroy runs when the last one goes, at
  * PASSIVE_LEVEL context of whoever let go. */
@@ -44,12 +44,27 @@ NTSTATUS nth_handle_lookup(struct nth_process *process, HANDLE handle, ACCESS_MA
 NTSTATUS nth_handle_close(struct nth_process *process, HANDLE handle);
 NTSTATUS nth_handle_duplicate(struct nth_process *from, HANDLE handle, struct nth_process *to, HANDLE *result);
 
+/* References that the host takes for itself; what a driver is given goes through nth_object_lend. */
+void *nth_object_reference(void *body);
+void nth_object_release(void *body);
+/* One more reference, handed to the driver that made the running kernel call: it shows in the ledger
+ * and must come back through ObfDereferenceObject (IoGetDeviceObjectPointer, PsLookup...). */
+void *nth_object_lend(void *body);
+/* Tells ob.c what the last handle of a type means (io.c registers IRP_MJ_CLEANUP for files).
+ * process: whose handle it was, NULL for a kernel handle. */
+void nth_object_on_last_handle(enum nth_object_type type,
+                               void (*closed)(void *body, struct nth_process *process));
+long nth_object_handles(const void *body);
+
 /* Names: \Device\X, \DosDevices\X (also \??\X and \\.\X), \Driver\X. Links resolve to devices. */
 NTSTATUS nth_name_insert(const UNICODE_STRING *name, void *body);
 NTSTATUS nth_link_insert(const UNICODE_STRING *link, const UNICODE_STRING *target);
 NTSTATUS nth_name_remove(const UNICODE_STRING *name);
 /* Finds the device a path begins with; rest is what follows it (the FileName of the create). */
 NTSTATUS nth_name_find_device(const UNICODE_STRING *path, DEVICE_OBJECT **device, UNICODE_STRING *rest);
+/* The device is referenced; rest lies in path, or in a buffer of the calling thread that lasts until
+ * its next look-up. Any named object: */
+NTSTATUS nth_name_find(const UNICODE_STRING *path, int type, void **body); /* referenced; type -1: any */
 
 /* ---- processes (nt/ps.c) and tokens (nt/se.c) ---- */
 enum nth_token { NTH_TOKEN_SYSTEM, NTH_TOKEN_ADMIN, NTH_TOKEN_ADMIN_FILTERED, NTH_TOKEN_USER };
@@ -59,10 +74,23 @@ struct nth_process *nth_process_current(void); /* honours KeStackAttachProcess *
 enum nth_token nth_process_token(const struct nth_process *process);
 bool nth_process_is_wow64(const struct nth_process *process);
 HANDLE nth_process_id(const struct nth_process *process);
-/* The calling host thread acts as a user thread of process (previous mode UserMode) until leave. */
-void nth_process_enter(struct nth_process *process);
+/* The calling host thread acts as a user thread of process (previous mode UserMode) until leave.
+ * It stays the same user thread for every call it makes, so its requests outlive the call. False,
+ * and not entered, when the process is dying. */
+bool nth_process_enter(struct nth_process *process);
 void nth_process_leave(void);
+/* The calling host thread's user thread of process ends: its requests are cancelled. */
+void nth_process_thread_exit(struct nth_process *process);
+bool nth_process_is_dead(struct nth_process *process);
 KPROCESSOR_MODE nth_previous_mode(void);
+KPROCESSOR_MODE nth_set_previous_mode(KPROCESSOR_MODE mode); /* answers the old one */
+/* The process of the calling thread is being killed: a wait in UserMode ends now
+ * (STATUS_THREAD_IS_TERMINATING) and a synchronous request cancels its IRP. */
+bool nth_thread_terminating(void);
+/* Called by the unloader before the ledger is looked at: rules notify-routine-leak, thread-leak. */
+void nth_ps_check_unload(uintptr_t base, size_t size, const char *driver);
+/* Security descriptor from SDDL, self-relative, malloc'ed; 0 or -errno. */
+int nth_sddl_parse(const char *sddl, void **descriptor, size_t *bytes);
 /* Process death, in NT's order: threads end (their waits and IRPs are cancelled), exit callbacks,
  * handles close, then the address space goes: a page still locked is rule "process-has-locked-pages"
  * (bug check 0x76). Returns when done; thread of another process or of the system calls it. */
