@@ -50,6 +50,8 @@ void nth_thread_set_nt(struct nth_thread *thread, void *object);
  * and frees it; every thread is joined or detached exactly once. */
 struct nth_thread *nth_thread_create(const char *name, void (*run)(void *), void *context, void *nt_object);
 void nth_thread_detach(struct nth_thread *thread);
+/* A thread of the machine's own: it may wait for ever without being part of a deadlock. */
+struct nth_thread *nth_service_create(const char *name, void (*run)(void *), void *context);
 _Noreturn void nth_thread_exit(void);
 
 /* Called with the new thread's / process's NT object whenever the running thread changes
@@ -57,13 +59,21 @@ _Noreturn void nth_thread_exit(void);
 extern void (*nth_switch_hook)(void *nt_object);
 
 /* Blocks the calling thread until nth_unpark or until the clock reaches deadline_ns
- * (UINT64_MAX: never). An unpark before the park is kept (one token). 0, or -ETIMEDOUT.
+ * (UINT64_MAX: never). An unpark before the park is kept (one token). 0, or -ETIMEDOUT. A token may
+ * be older than what the caller waits for: look at the condition again and park again.
  * Not with a host lock held. IRQL is not looked at: that is the caller's rule to check. */
 int nth_park(uint64_t deadline_ns);
 void nth_unpark(struct nth_thread *thread); /* any thread, any IRQL, host locks may be held */
 
 /* A place where NTH_SERIAL may run somebody else. Every import thunk calls it. No-op in parallel. */
 void nth_point(void);
+/* Lets somebody else run, if anybody can. */
+void nth_yield(void);
+
+/* For who spins on a word, at any IRQL: after a look that found it taken, and after freeing it. The
+ * waiter looks again when this returns, which may be early. */
+void nth_spin_wait(const void *key);
+void nth_spin_wake(const void *key);
 
 /* Short host-internal exclusion; works in both modes. */
 struct nth_mutex { pthread_mutex_t m; };
@@ -82,6 +92,7 @@ unsigned nth_cpu_current(void); /* index of the processor the thread is on, or w
 unsigned nth_cpu_count(void);
 /* A preempted PASSIVE_LEVEL thread and a DISPATCH_LEVEL one on the same processor: pins the thread. */
 void nth_cpu_pin(int cpu); /* -1: any */
+uint64_t nth_cpu_affinity(uint64_t mask); /* several; answers the mask before */
 /* DPC delivery: nt/ke.c queues; the hook is called at DISPATCH_LEVEL on that processor. */
 void nth_cpu_request_dpc(unsigned cpu);
 extern void (*nth_dpc_hook)(unsigned cpu);
@@ -126,7 +137,9 @@ void nth_ledger_check(uintptr_t base, size_t size, const char *driver);
 
 /* ---- lock order and recursion (core/order.c) ---- */
 
-/* Before a driver blocks on or spins for a lock, after it got it, and when it lets go. Stops with
+/* kind: a literal; those that begin with "spin" are spin locks, "resource" and "mutex" may be taken
+ * again by their owner.
+ * Before a driver blocks on or spins for a lock, after it got it, and when it lets go. Stops with
  * "lock-recursion", "lock-order" (an edge that closes a cycle), "lock-not-held", "lock-irql" (the
  * same spin lock taken at DISPATCH_LEVEL and below). shared: several readers may hold it. */
 void nth_order_acquire(const void *lock, const char *kind, bool shared);
@@ -136,3 +149,4 @@ void nth_order_forget(const void *lock, size_t bytes); /* memory is freed or re-
 bool nth_order_holds(const void *lock);
 unsigned nth_order_held(void); /* locks held by this thread */
 unsigned nth_order_spinning(void); /* spin locks among them: no call-out may be made with any */
+const void *nth_order_held_at(unsigned index, const char **kind); /* in order of acquisition; NULL */
