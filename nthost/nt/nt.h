@@ -47,6 +47,8 @@ NTSTATUS nth_handle_duplicate(struct nth_process *from, HANDLE handle, struct nt
 /* References that the host takes for itself; what a driver is given goes through nth_object_lend. */
 void *nth_object_reference(void *body);
 void nth_object_release(void *body);
+/* For who finds an object in a list that its destructor takes it out of: false when that has begun. */
+bool nth_object_try_reference(void *body);
 /* One more reference, handed to the driver that made the running kernel call: it shows in the ledger
  * and must come back through ObfDereferenceObject (IoGetDeviceObjectPointer, PsLookup...). */
 void *nth_object_lend(void *body);
@@ -68,6 +70,7 @@ NTSTATUS nth_name_find(const UNICODE_STRING *path, int type, void **body); /* re
 
 /* ---- processes (nt/ps.c) and tokens (nt/se.c) ---- */
 enum nth_token { NTH_TOKEN_SYSTEM, NTH_TOKEN_ADMIN, NTH_TOKEN_ADMIN_FILTERED, NTH_TOKEN_USER };
+/* One reference is the caller's (nth_object_release). NULL when a notify routine forbade it. */
 struct nth_process *nth_process_create(const char *name, enum nth_token token, bool wow64);
 struct nth_process *nth_process_system(void);
 struct nth_process *nth_process_current(void); /* honours KeStackAttachProcess */

@@ -253,6 +253,11 @@ static bool try_reference(struct object *object)
     return false;
 }
 
+bool nth_object_try_reference(void *body)
+{
+    return try_reference((struct object *)((char *)body - offsetof(struct object, body)));
+}
+
 static void lend(struct object *object)
 {
     if (nth_call_name() == NULL)

@@ -29,14 +29,14 @@ struct nth_ethread {
     NTSTATUS exit_status;
     PKSTART_ROUTINE start; /* of a system thread */
     void *context;
-    void *unwind[5];       /* where PsTerminateSystemThread goes */
-    uintptr_t created_by;  /* call site of PsCreateSystemThread */
-    void *token;           /* impersonation, nt/se.c; NULL: the process's */
+    unsigned depth;       /* nth_process_enter calls open on it; own thread only */
+    uintptr_t created_by; /* call site of PsCreateSystemThread */
+    void *token;          /* impersonation, nt/se.c; NULL: the process's */
     /* For their owners, zero at birth; nobody else looks at them. */
-    int apc_disable;    /* nt/ke.c: critical regions entered. A system thread begins with 1 */
-    int priority;       /* nt/ke.c */
-    void *ke;           /* nt/ke.c */
-    LIST_ENTRY irps;    /* nt/io.c: requests of this thread, initialised empty */
+    int apc_disable; /* nt/ke.c: critical regions entered. A system thread begins with 1 */
+    int priority;    /* nt/ke.c */
+    void *ke;        /* nt/ke.c */
+    LIST_ENTRY irps; /* nt/io.c: requests of this thread, initialised empty */
 };
 
 struct nth_process {
@@ -46,14 +46,14 @@ struct nth_process {
     enum nth_token token_kind;
     struct nth_token_object *token;
     bool is_wow64;
-    _Atomic bool is_dying;        /* no thread enters any more */
-    bool is_dead;                 /* nt/ps.c's lock */
-    struct nth_ethread *threads;  /* nt/ps.c's lock */
-    struct nth_thread *killer;    /* waits until no thread is in a call; nt/ps.c's lock */
-    struct nth_process *next;     /* list of the living; nt/ps.c's lock */
+    _Atomic bool is_dying;            /* no thread enters any more */
+    bool is_dead;                     /* nt/ps.c's lock */
+    struct nth_ethread *threads;      /* nt/ps.c's lock */
+    struct nth_thread *killer;        /* waits until no thread is in a call; nt/ps.c's lock */
+    struct nth_process *next;         /* list of the living; nt/ps.c's lock */
     struct nth_handle_table *handles; /* nt/ob.c; NULL once closed */
-    void *mm;                     /* nt/mm.c */
-    void *io;                     /* nt/io.c */
+    void *mm;                         /* nt/mm.c */
+    void *io;                         /* nt/io.c */
 };
 
 /* The calling thread's object, made on first use for host threads (system process, KernelMode).
