@@ -15,6 +15,11 @@ void nth_irql_max(KIRQL max);
 void nth_irql_exactly(KIRQL irql);
 void nth_irql_min(KIRQL min);
 
+enum nth_object_type {
+    NTH_OB_EVENT, NTH_OB_THREAD, NTH_OB_PROCESS, NTH_OB_FILE, NTH_OB_DEVICE, NTH_OB_DRIVER,
+    NTH_OB_KEY, NTH_OB_SECTION, NTH_OB_COMPLETION, NTH_OB_TOKEN, NTH_OB_SEMAPHORE, NTH_OB_TYPES
+};
+
 /* ---- dispatcher objects (nt/ke.c) ---- */
 /* Every waitable object begins with a DISPATCHER_HEADER. One host mutex guards all of them, as one
  * dispatcher lock does in NT. */
@@ -23,12 +28,12 @@ enum nth_wait_type { NTH_WAIT_ALL, NTH_WAIT_ANY };
 NTSTATUS nth_wait(unsigned count, void *const *objects, enum nth_wait_type type, bool alertable,
                   const LARGE_INTEGER *timeout);
 void nth_signal_object(void *object); /* threads, processes: set for good */
+void nth_dispatcher_init(void *object, enum nth_object_type type); /* a thread or process, zeroed */
+/* ps.c, once is_terminating is set: ends the wait that the thread sits in, if its kind can be. */
+void nth_wait_abort(void *ethread);
+void nth_thread_rundown(void *ethread); /* rules for a thread that ends: no lock held */
 
 /* ---- objects and handles (nt/ob.c) ---- */
-enum nth_object_type {
-    NTH_OB_EVENT, NTH_OB_THREAD, NTH_OB_PROCESS, NTH_OB_FILE, NTH_OB_DEVICE, NTH_OB_DRIVER,
-    NTH_OB_KEY, NTH_OB_SECTION, NTH_OB_COMPLETION, NTH_OB_TOKEN, NTH_OB_SEMAPHORE, NTH_OB_TYPES
-};
 /* A zeroed body behind a header with one reference; destroy runs when the last one goes, at
  * PASSIVE_LEVEL context of whoever let go. */
 void *nth_object_create(enum nth_object_type type, size_t bytes, void (*destroy)(void *body));

@@ -948,8 +948,8 @@ static NTSTATUS NTAPI open_by_pointer(PVOID object, ULONG attributes, PVOID stat
     if ((attributes & ~known) != 0)
         return STATUS_INVALID_PARAMETER;
     if (state != NULL || (attributes & (OBJ_EXCLUSIVE | OBJ_FORCE_ACCESS_CHECK)) != 0)
-        nth_stop("unresolved-import", "ObOpenObjectByPointer: access state, exclusive opens and "
-                                      "forced checks are not provided");
+        nth_stop("not-provided", "ObOpenObjectByPointer: access state, exclusive opens and "
+                                 "forced checks are not provided");
     if (type != NULL ? type_number(type) != (int)object_of(object)->type : mode != KernelMode)
         return STATUS_OBJECT_TYPE_MISMATCH;
     if (nth_fault(NTH_FAULT_OBJECT, "ObOpenObjectByPointer"))

@@ -30,13 +30,6 @@ static _Thread_local unsigned in_notify;
 static PEPROCESS initial_system_process;
 NTH_EXPORT_AS(PsInitialSystemProcess, "PsInitialSystemProcess", &initial_system_process, NTH_DATA);
 
-static void init_header(DISPATCHER_HEADER *header, UCHAR type, size_t bytes)
-{
-    header->Type = type;
-    header->Size = (UCHAR)(bytes / sizeof(LONG));
-    header->WaitListHead.Flink = header->WaitListHead.Blink = &header->WaitListHead;
-}
-
 static HANDLE new_id(void)
 {
     nth_lock(&ps_lock);
@@ -61,8 +54,7 @@ static struct nth_ethread *ethread_create(struct nth_process *process)
     struct nth_ethread *ethread =
         nth_object_create(NTH_OB_THREAD, sizeof(*ethread), ethread_destroy);
 
-    enum { THREAD_OBJECT = 6 }; /* KOBJECTS */
-    init_header(&ethread->header, THREAD_OBJECT, sizeof(ethread->header));
+    nth_dispatcher_init(ethread, NTH_OB_THREAD);
     ethread->process = nth_object_reference(process);
     ethread->id = new_id();
     ethread->previous_mode = KernelMode;
@@ -349,8 +341,7 @@ static struct nth_process *process_make(const char *name, enum nth_token token, 
     struct nth_process *process =
         nth_object_create(NTH_OB_PROCESS, sizeof(*process), process_destroy);
 
-    enum { PROCESS_OBJECT = 3 }; /* KOBJECTS */
-    init_header(&process->header, PROCESS_OBJECT, sizeof(process->header));
+    nth_dispatcher_init(process, NTH_OB_PROCESS);
     strncpy(process->name, name, sizeof(process->name) - 1);
     process->token_kind = token;
     process->token = nth_token_create(token);
@@ -520,8 +511,7 @@ static void terminate_threads(struct nth_process *process)
         if (ethread->is_system)
             continue;
         ethread->is_terminating = true;
-        if (ethread->thread != NULL)
-            nth_unpark(ethread->thread);
+        nth_wait_abort(ethread);
     }
     nth_unlock(&ps_lock);
 }
@@ -616,6 +606,7 @@ static void system_thread_end(struct nth_ethread *ethread, NTSTATUS status)
 {
     if (ethread->attached != NULL)
         nth_stop("bugcheck", "INVALID_PROCESS_ATTACH_ATTEMPT: a system thread ends attached");
+    nth_thread_rundown(ethread);
     nth_io_thread_exit(ethread);
     ethread->exit_status = status;
     nth_lock(&ps_lock);
