@@ -67,12 +67,11 @@ driver: $(OUT)/amd64/wintun.sys $(OUT)/arm64/wintun.sys
 HOSTWARN := -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter \
 	-Wno-missing-field-initializers
 HOSTCC   := -std=gnu17 $(HOSTWARN) -g -fshort-wchar -fno-strict-aliasing -pthread -MMD -MP \
-	-Isdk -Iinclude -Inthost -D_GNU_SOURCE
+	-Isdk -Iinclude -Inthost -isystem /usr/include/lwip -D_GNU_SOURCE
 HOST_plain := -O2
 HOST_asan  := -O1 -fsanitize=address,undefined -fno-omit-frame-pointer -DNTH_ASAN
 HOST_tsan  := -O1 -fsanitize=thread -DNTH_TSAN
-LWIP     := $(wildcard /usr/include/lwip)
-HOSTLIBS := -pthread -ldl
+HOSTLIBS := -pthread -ldl -llwip
 
 HOSTSRC  := $(wildcard nthost/core/*.c nthost/pe/*.c nthost/nt/*.c nthost/ndis/*.c nthost/edge/*.c \
 	nthost/client/*.c)
@@ -93,7 +92,7 @@ $(eval $(call host_variant,plain))
 $(eval $(call host_variant,asan))
 $(eval $(call host_variant,tsan))
 
-$(OUT)/nthost: $(HOSTOBJ_plain) $(OUT)/host-plain/nthost/main.o
+$(OUT)/nthost: $(HOSTOBJ_plain) $(patsubst %.c,$(OUT)/host-plain/%.o,$(wildcard nthost/*.c))
 	$(CC) -o $@ $^ $(HOSTLIBS)
 nthost: $(OUT)/nthost
 
