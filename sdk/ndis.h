@@ -2,15 +2,16 @@
 /* Copyright (C) 2026 Wintun authors */
 
 /*
- * The NDIS 6 miniport contract up to 6.89, in the newest layout: what a miniport registers, what it is called
- * with and what it calls. An older revision is the same structure cut short; its size is the NDIS_SIZEOF_ constant
- * at the end of this file, never sizeof. Layouts are proved against facts/ by scripts/sdk-check.
+ * The NDIS 6 miniport contract up to 6.89, in the newest layout: what a miniport registers, what it
+ * is called with and what it calls. An older revision is the same structure cut short; its size is
+ * the NDIS_SIZEOF_ constant at the end of this file, never sizeof. Layouts are proved against
+ * facts/ by scripts/sdk-check.
  */
 
 #pragma once
 
-#include <ntifs.h>
 #include <ntddndis.h>
+#include <ntifs.h>
 
 /* A module that implements NDIS, and not merely calls it, defines NDISAPI as empty. */
 #ifndef NDISAPI
@@ -22,7 +23,8 @@ typedef UNICODE_STRING NDIS_STRING, *PNDIS_STRING;
 typedef PHYSICAL_ADDRESS NDIS_PHYSICAL_ADDRESS, *PNDIS_PHYSICAL_ADDRESS;
 typedef CM_PARTIAL_RESOURCE_LIST NDIS_RESOURCE_LIST, *PNDIS_RESOURCE_LIST;
 typedef GROUP_AFFINITY NDIS_GROUP_AFFINITY;
-typedef ULONG NDIS_NIC_SWITCH_ID, *PNDIS_NIC_SWITCH_ID, NDIS_NIC_SWITCH_VPORT_ID, *PNDIS_NIC_SWITCH_VPORT_ID;
+typedef ULONG NDIS_NIC_SWITCH_ID, *PNDIS_NIC_SWITCH_ID, NDIS_NIC_SWITCH_VPORT_ID,
+    *PNDIS_NIC_SWITCH_VPORT_ID;
 typedef struct _NDIS_RW_LOCK_EX NDIS_RW_LOCK_EX, *PNDIS_RW_LOCK_EX;
 typedef struct _NET_BUFFER NET_BUFFER, *PNET_BUFFER;
 typedef struct _NET_BUFFER_LIST NET_BUFFER_LIST, *PNET_BUFFER_LIST;
@@ -52,180 +54,92 @@ typedef struct _NDIS_SHARED_MEMORY_PARAMETERS *PNDIS_SHARED_MEMORY_PARAMETERS;
 #define NDIS_RUNTIME_VERSION_685 0x60055
 #define NDIS_RUNTIME_VERSION_686 0x60056
 #define NDIS_RUNTIME_VERSION_687 0x60057
+/* clang-format off */
 typedef enum _NDIS_INTERFACE_TYPE {
-    NdisInterfaceInternal,
-    NdisInterfaceIsa,
-    NdisInterfaceEisa,
-    NdisInterfaceMca,
-    NdisInterfaceTurboChannel,
-    NdisInterfacePci,
-    NdisInterfacePcMcia = 8,
-    NdisInterfaceCBus,
-    NdisInterfaceMPIBus,
-    NdisInterfaceMPSABus,
-    NdisInterfaceProcessorInternal,
-    NdisInterfaceInternalPowerBus,
-    NdisInterfacePNPISABus,
-    NdisInterfacePNPBus,
-    NdisInterfaceUSB,
-    NdisInterfaceIrda,
-    NdisInterface1394,
-    NdisMaximumInterfaceType
-} NDIS_INTERFACE_TYPE, *PNDIS_INTERFACE_TYPE;
+    NdisInterfaceInternal, NdisInterfaceIsa, NdisInterfaceEisa, NdisInterfaceMca,
+    NdisInterfaceTurboChannel, NdisInterfacePci, NdisInterfacePcMcia = 8, NdisInterfaceCBus,
+    NdisInterfaceMPIBus, NdisInterfaceMPSABus, NdisInterfaceProcessorInternal,
+    NdisInterfaceInternalPowerBus, NdisInterfacePNPISABus, NdisInterfacePNPBus, NdisInterfaceUSB,
+    NdisInterfaceIrda, NdisInterface1394, NdisMaximumInterfaceType
+} NDIS_INTERFACE_TYPE;
 typedef enum _NDIS_PARAMETER_TYPE {
-    NdisParameterInteger,
-    NdisParameterHexInteger,
-    NdisParameterString,
-    NdisParameterMultiString,
+    NdisParameterInteger, NdisParameterHexInteger, NdisParameterString, NdisParameterMultiString,
     NdisParameterBinary
-} NDIS_PARAMETER_TYPE, *PNDIS_PARAMETER_TYPE;
+} NDIS_PARAMETER_TYPE;
 typedef enum _NDIS_REQUEST_TYPE {
-    NdisRequestQueryInformation,
-    NdisRequestSetInformation,
-    NdisRequestQueryStatistics,
-    NdisRequestOpen,
-    NdisRequestClose,
-    NdisRequestSend,
-    NdisRequestTransferData,
-    NdisRequestReset,
-    NdisRequestGeneric1,
-    NdisRequestGeneric2,
-    NdisRequestGeneric3,
-    NdisRequestGeneric4,
+    NdisRequestQueryInformation, NdisRequestSetInformation, NdisRequestQueryStatistics,
+    NdisRequestOpen, NdisRequestClose, NdisRequestSend, NdisRequestTransferData, NdisRequestReset,
+    NdisRequestGeneric1, NdisRequestGeneric2, NdisRequestGeneric3, NdisRequestGeneric4,
     NdisRequestMethod
-} NDIS_REQUEST_TYPE, *PNDIS_REQUEST_TYPE;
+} NDIS_REQUEST_TYPE;
 typedef enum _NDIS_HALT_ACTION {
-    NdisHaltDeviceDisabled,
-    NdisHaltDeviceInstanceDeInitialized,
-    NdisHaltDevicePoweredDown,
-    NdisHaltDeviceSurpriseRemoved,
-    NdisHaltDeviceFailed,
-    NdisHaltDeviceInitializationFailed,
+    NdisHaltDeviceDisabled, NdisHaltDeviceInstanceDeInitialized, NdisHaltDevicePoweredDown,
+    NdisHaltDeviceSurpriseRemoved, NdisHaltDeviceFailed, NdisHaltDeviceInitializationFailed,
     NdisHaltDeviceStopped
-} NDIS_HALT_ACTION, *PNDIS_HALT_ACTION;
+} NDIS_HALT_ACTION;
 typedef enum _NDIS_SHUTDOWN_ACTION {
-    NdisShutdownPowerOff,
-    NdisShutdownBugCheck
-} NDIS_SHUTDOWN_ACTION, *PNDIS_SHUTDOWN_ACTION;
+    NdisShutdownPowerOff, NdisShutdownBugCheck
+} NDIS_SHUTDOWN_ACTION;
 typedef enum _NDIS_DEVICE_PNP_EVENT {
-    NdisDevicePnPEventQueryRemoved,
-    NdisDevicePnPEventRemoved,
-    NdisDevicePnPEventSurpriseRemoved,
-    NdisDevicePnPEventQueryStopped,
-    NdisDevicePnPEventStopped,
-    NdisDevicePnPEventPowerProfileChanged,
-    NdisDevicePnPEventFilterListChanged,
+    NdisDevicePnPEventQueryRemoved, NdisDevicePnPEventRemoved, NdisDevicePnPEventSurpriseRemoved,
+    NdisDevicePnPEventQueryStopped, NdisDevicePnPEventStopped,
+    NdisDevicePnPEventPowerProfileChanged, NdisDevicePnPEventFilterListChanged,
     NdisDevicePnPEventMaximum
-} NDIS_DEVICE_PNP_EVENT, *PNDIS_DEVICE_PNP_EVENT;
+} NDIS_DEVICE_PNP_EVENT;
 typedef enum _NDIS_POWER_PROFILE {
-    NdisPowerProfileBattery,
-    NdisPowerProfileAcOnLine
-} NDIS_POWER_PROFILE, *PNDIS_POWER_PROFILE;
+    NdisPowerProfileBattery, NdisPowerProfileAcOnLine
+} NDIS_POWER_PROFILE;
 typedef enum _NET_PNP_EVENT_CODE {
-    NetEventSetPower,
-    NetEventQueryPower,
-    NetEventQueryRemoveDevice,
-    NetEventCancelRemoveDevice,
-    NetEventReconfigure,
-    NetEventBindList,
-    NetEventBindsComplete,
-    NetEventPnPCapabilities,
-    NetEventPause,
-    NetEventRestart,
-    NetEventPortActivation,
-    NetEventPortDeactivation,
-    NetEventIMReEnableDevice,
-    NetEventNDKEnable,
-    NetEventNDKDisable,
-    NetEventFilterPreDetach,
-    NetEventBindFailed,
-    NetEventSwitchActivate,
-    NetEventAllowBindsAbove,
-    NetEventInhibitBindsAbove,
-    NetEventAllowStart,
-    NetEventRequirePause,
-    NetEventUploadGftFlowEntries,
-    NetEventMaximum
-} NET_PNP_EVENT_CODE, *PNET_PNP_EVENT_CODE;
+    NetEventSetPower, NetEventQueryPower, NetEventQueryRemoveDevice, NetEventCancelRemoveDevice,
+    NetEventReconfigure, NetEventBindList, NetEventBindsComplete, NetEventPnPCapabilities,
+    NetEventPause, NetEventRestart, NetEventPortActivation, NetEventPortDeactivation,
+    NetEventIMReEnableDevice, NetEventNDKEnable, NetEventNDKDisable, NetEventFilterPreDetach,
+    NetEventBindFailed, NetEventSwitchActivate, NetEventAllowBindsAbove, NetEventInhibitBindsAbove,
+    NetEventAllowStart, NetEventRequirePause, NetEventUploadGftFlowEntries, NetEventMaximum
+} NET_PNP_EVENT_CODE;
 typedef enum _NDIS_RSS_PROFILE {
-    NdisRssProfileClosest = 1,
-    NdisRssProfileClosestStatic,
-    NdisRssProfileNuma,
-    NdisRssProfileNumaStatic,
-    NdisRssProfileConservative,
-    NdisRssProfileBalanced,
+    NdisRssProfileClosest = 1, NdisRssProfileClosestStatic, NdisRssProfileNuma,
+    NdisRssProfileNumaStatic, NdisRssProfileConservative, NdisRssProfileBalanced,
     NdisRssProfileMaximum
-} NDIS_RSS_PROFILE, *PNDIS_RSS_PROFILE;
+} NDIS_RSS_PROFILE;
+/* clang-format on */
 
 /* ---- Packets: a chain of lists, each with buffers, each with memory descriptors ---- */
 
+/* clang-format off */
 #ifdef _X86_
 typedef enum _NDIS_NET_BUFFER_LIST_INFO {
-    TcpIpChecksumNetBufferListInfo,
-    IPsecOffloadV1NetBufferListInfo,
-    IPsecOffloadV2NetBufferListInfo = IPsecOffloadV1NetBufferListInfo,
-    TcpLargeSendNetBufferListInfo,
-    ClassificationHandleNetBufferListInfo,
-    Ieee8021QNetBufferListInfo,
-    NetBufferListCancelId,
-    MediaSpecificInformation,
-    NetBufferListFrameType,
-    NetBufferListProtocolId = NetBufferListFrameType,
-    NetBufferListHashValue,
-    NetBufferListHashInfo,
-    WfpNetBufferListInfo,
-    IPsecOffloadV2TunnelNetBufferListInfo,
-    IPsecOffloadV2HeaderNetBufferListInfo,
-    NetBufferListCorrelationId,
-    NetBufferListFilteringInfo,
-    MediaSpecificInformationEx,
-    NblOriginalInterfaceIfIndex,
-    UdpRecvSegCoalesceOffloadInfo,
-    IMReserved,
-    TcpRecvSegCoalesceInfo,
+    TcpIpChecksumNetBufferListInfo, IPsecOffloadV1NetBufferListInfo, IPsecOffloadV2NetBufferListInfo
+    = IPsecOffloadV1NetBufferListInfo, TcpLargeSendNetBufferListInfo,
+    ClassificationHandleNetBufferListInfo, Ieee8021QNetBufferListInfo, NetBufferListCancelId,
+    MediaSpecificInformation, NetBufferListFrameType, NetBufferListProtocolId =
+    NetBufferListFrameType, NetBufferListHashValue, NetBufferListHashInfo, WfpNetBufferListInfo,
+    IPsecOffloadV2TunnelNetBufferListInfo, IPsecOffloadV2HeaderNetBufferListInfo,
+    NetBufferListCorrelationId, NetBufferListFilteringInfo, MediaSpecificInformationEx,
+    NblOriginalInterfaceIfIndex, UdpRecvSegCoalesceOffloadInfo, IMReserved, TcpRecvSegCoalesceInfo,
     UdpSegmentationOffloadInfo = TcpRecvSegCoalesceInfo,
-    TcpSendOffloadsSupplementalNetBufferListInfo,
-    RscTcpTimestampDelta = TcpSendOffloadsSupplementalNetBufferListInfo,
-    SwitchForwardingReserved = 23,
-    VirtualSubnetInfo = 26,
-    MaxNetBufferListInfo
+    TcpSendOffloadsSupplementalNetBufferListInfo, RscTcpTimestampDelta =
+    TcpSendOffloadsSupplementalNetBufferListInfo, SwitchForwardingReserved = 23, VirtualSubnetInfo =
+    26, MaxNetBufferListInfo
 } NDIS_NET_BUFFER_LIST_INFO;
 #else
 typedef enum _NDIS_NET_BUFFER_LIST_INFO {
-    TcpIpChecksumNetBufferListInfo,
-    IPsecOffloadV1NetBufferListInfo,
-    IPsecOffloadV2NetBufferListInfo = IPsecOffloadV1NetBufferListInfo,
-    TcpLargeSendNetBufferListInfo,
-    ClassificationHandleNetBufferListInfo,
-    Ieee8021QNetBufferListInfo,
-    NetBufferListCancelId,
-    MediaSpecificInformation,
-    NetBufferListFrameType,
-    NetBufferListProtocolId = NetBufferListFrameType,
-    NetBufferListHashValue,
-    NetBufferListHashInfo,
-    WfpNetBufferListInfo,
-    IPsecOffloadV2TunnelNetBufferListInfo,
-    IPsecOffloadV2HeaderNetBufferListInfo,
-    NetBufferListCorrelationId,
-    NetBufferListFilteringInfo,
-    MediaSpecificInformationEx,
-    NblOriginalInterfaceIfIndex,
-    UdpRecvSegCoalesceOffloadInfo,
-    SwitchForwardingReserved,
-    SwitchForwardingDetail,
-    VirtualSubnetInfo,
-    IMReserved,
-    TcpRecvSegCoalesceInfo,
+    TcpIpChecksumNetBufferListInfo, IPsecOffloadV1NetBufferListInfo, IPsecOffloadV2NetBufferListInfo
+    = IPsecOffloadV1NetBufferListInfo, TcpLargeSendNetBufferListInfo,
+    ClassificationHandleNetBufferListInfo, Ieee8021QNetBufferListInfo, NetBufferListCancelId,
+    MediaSpecificInformation, NetBufferListFrameType, NetBufferListProtocolId =
+    NetBufferListFrameType, NetBufferListHashValue, NetBufferListHashInfo, WfpNetBufferListInfo,
+    IPsecOffloadV2TunnelNetBufferListInfo, IPsecOffloadV2HeaderNetBufferListInfo,
+    NetBufferListCorrelationId, NetBufferListFilteringInfo, MediaSpecificInformationEx,
+    NblOriginalInterfaceIfIndex, UdpRecvSegCoalesceOffloadInfo, SwitchForwardingReserved,
+    SwitchForwardingDetail, VirtualSubnetInfo, IMReserved, TcpRecvSegCoalesceInfo,
     UdpSegmentationOffloadInfo = TcpRecvSegCoalesceInfo,
-    TcpSendOffloadsSupplementalNetBufferListInfo,
-    RscTcpTimestampDelta = TcpSendOffloadsSupplementalNetBufferListInfo,
-    GftOffloadInformation,
-    GftFlowEntryId,
-    NetBufferListInfoReserved3,
-    MaxNetBufferListInfo
+    TcpSendOffloadsSupplementalNetBufferListInfo, RscTcpTimestampDelta =
+    TcpSendOffloadsSupplementalNetBufferListInfo, GftOffloadInformation, GftFlowEntryId,
+    NetBufferListInfoReserved3, MaxNetBufferListInfo
 } NDIS_NET_BUFFER_LIST_INFO;
 #endif
+/* clang-format on */
 
 typedef struct _NET_BUFFER_SHARED_MEMORY NET_BUFFER_SHARED_MEMORY, *PNET_BUFFER_SHARED_MEMORY;
 struct _NET_BUFFER_SHARED_MEMORY {
@@ -354,93 +268,96 @@ struct _NET_BUFFER_LIST {
     PVOID NetBufferListInfo[MaxNetBufferListInfo];
 };
 
-#define NET_BUFFER_FIRST_MDL(Nb) ((Nb)->MdlChain)
-#define NET_BUFFER_DATA_LENGTH(Nb) ((Nb)->DataLength)
-#define NET_BUFFER_DATA_OFFSET(Nb) ((Nb)->DataOffset)
-#define NET_BUFFER_CURRENT_MDL(Nb) ((Nb)->CurrentMdl)
-#define NET_BUFFER_CURRENT_MDL_OFFSET(Nb) ((Nb)->CurrentMdlOffset)
-#define NET_BUFFER_NEXT_NB(Nb) ((Nb)->Next)
-#define NET_BUFFER_CHECKSUM_BIAS(Nb) ((Nb)->ChecksumBias)
-#define NET_BUFFER_PROTOCOL_RESERVED(Nb) ((Nb)->ProtocolReserved)
-#define NET_BUFFER_MINIPORT_RESERVED(Nb) ((Nb)->MiniportReserved)
-#define NET_BUFFER_LIST_NEXT_NBL(Nbl) ((Nbl)->Next)
-#define NET_BUFFER_LIST_FIRST_NB(Nbl) ((Nbl)->FirstNetBuffer)
-#define NET_BUFFER_LIST_STATUS(Nbl) ((Nbl)->Status)
-#define NET_BUFFER_LIST_FLAGS(Nbl) ((Nbl)->Flags)
-#define NET_BUFFER_LIST_NBL_FLAGS(Nbl) ((Nbl)->NblFlags)
-#define NET_BUFFER_LIST_INFO(Nbl, Id) ((Nbl)->NetBufferListInfo[Id])
+#define NET_BUFFER_FIRST_MDL(Nb)               ((Nb)->MdlChain)
+#define NET_BUFFER_DATA_LENGTH(Nb)             ((Nb)->DataLength)
+#define NET_BUFFER_DATA_OFFSET(Nb)             ((Nb)->DataOffset)
+#define NET_BUFFER_CURRENT_MDL(Nb)             ((Nb)->CurrentMdl)
+#define NET_BUFFER_CURRENT_MDL_OFFSET(Nb)      ((Nb)->CurrentMdlOffset)
+#define NET_BUFFER_NEXT_NB(Nb)                 ((Nb)->Next)
+#define NET_BUFFER_CHECKSUM_BIAS(Nb)           ((Nb)->ChecksumBias)
+#define NET_BUFFER_PROTOCOL_RESERVED(Nb)       ((Nb)->ProtocolReserved)
+#define NET_BUFFER_MINIPORT_RESERVED(Nb)       ((Nb)->MiniportReserved)
+#define NET_BUFFER_LIST_NEXT_NBL(Nbl)          ((Nbl)->Next)
+#define NET_BUFFER_LIST_FIRST_NB(Nbl)          ((Nbl)->FirstNetBuffer)
+#define NET_BUFFER_LIST_STATUS(Nbl)            ((Nbl)->Status)
+#define NET_BUFFER_LIST_FLAGS(Nbl)             ((Nbl)->Flags)
+#define NET_BUFFER_LIST_NBL_FLAGS(Nbl)         ((Nbl)->NblFlags)
+#define NET_BUFFER_LIST_INFO(Nbl, Id)          ((Nbl)->NetBufferListInfo[Id])
 #define NET_BUFFER_LIST_PROTOCOL_RESERVED(Nbl) ((Nbl)->ProtocolReserved)
 #define NET_BUFFER_LIST_MINIPORT_RESERVED(Nbl) ((Nbl)->MiniportReserved)
-#define NET_BUFFER_LIST_CONTEXT_DATA_START(Nbl) ((PUCHAR)((Nbl)->Context + 1) + (Nbl)->Context->Offset)
-#define NdisSetNblFlag(Nbl, Flag) ((Nbl)->NblFlags |= (Flag))
-#define NdisTestNblFlag(Nbl, Flag) (((Nbl)->NblFlags & (Flag)) != 0)
-#define NdisClearNblFlag(Nbl, Flag) ((Nbl)->NblFlags &= ~(Flag))
+#define NET_BUFFER_LIST_CONTEXT_DATA_START(Nbl)                                                    \
+    ((PUCHAR)((Nbl)->Context + 1) + (Nbl)->Context->Offset)
+#define NdisSetNblFlag(Nbl, Flag)         ((Nbl)->NblFlags |= (Flag))
+#define NdisTestNblFlag(Nbl, Flag)        (((Nbl)->NblFlags & (Flag)) != 0)
+#define NdisClearNblFlag(Nbl, Flag)       ((Nbl)->NblFlags &= ~(Flag))
 #define NdisGetPoolFromNetBufferList(Nbl) ((Nbl)->NdisPoolHandle)
 #define NdisAdjustNblRefCount(Nbl, Delta) ((Nbl)->ChildRefCount += (Delta))
 
-/* NDIS_PROTOCOL_ID_ of who sends; on receive the slot is NetBufferListFrameType, an EtherType in network order. */
+/* NDIS_PROTOCOL_ID_ of who sends; on receive the slot is NetBufferListFrameType, an EtherType in
+ * network order. */
 FORCEINLINE VOID NdisSetNetBufferListProtocolId(PNET_BUFFER_LIST Nbl, UCHAR ProtocolId)
 {
     *(PUCHAR)&Nbl->NetBufferListInfo[NetBufferListProtocolId] = ProtocolId;
 }
 
-#define NDIS_NBL_FLAGS_SEND_READ_ONLY 1
-#define NDIS_NBL_FLAGS_RECV_READ_ONLY 2
-#define NDIS_NBL_FLAGS_HD_SPLIT 0x100
-#define NDIS_NBL_FLAGS_IS_IPV4 0x200
-#define NDIS_NBL_FLAGS_IS_IPV6 0x400
-#define NDIS_NBL_FLAGS_IS_TCP 0x800
-#define NDIS_NBL_FLAGS_IS_UDP 0x1000
-#define NDIS_NBL_FLAGS_SPLIT_AT_UPPER_LAYER_PROTOCOL_HEADER 0x2000
+#define NDIS_NBL_FLAGS_SEND_READ_ONLY                        1
+#define NDIS_NBL_FLAGS_RECV_READ_ONLY                        2
+#define NDIS_NBL_FLAGS_HD_SPLIT                              0x100
+#define NDIS_NBL_FLAGS_IS_IPV4                               0x200
+#define NDIS_NBL_FLAGS_IS_IPV6                               0x400
+#define NDIS_NBL_FLAGS_IS_TCP                                0x800
+#define NDIS_NBL_FLAGS_IS_UDP                                0x1000
+#define NDIS_NBL_FLAGS_SPLIT_AT_UPPER_LAYER_PROTOCOL_HEADER  0x2000
 #define NDIS_NBL_FLAGS_SPLIT_AT_UPPER_LAYER_PROTOCOL_PAYLOAD 0x4000
-#define NDIS_NBL_FLAGS_IS_LOOPBACK_PACKET 0x8000
-#define NDIS_NBL_FLAGS_CAPTURE_TIMESTAMP_ON_TRANSMIT 0x10000
-#define NDIS_SEND_FLAGS_DISPATCH_LEVEL 1
-#define NDIS_SEND_FLAGS_CHECK_FOR_LOOPBACK 2
-#define NDIS_SEND_FLAGS_SINGLE_QUEUE 4
-#define NDIS_SEND_FLAGS_SWITCH_DESTINATION_GROUP 0x10
-#define NDIS_SEND_FLAGS_SWITCH_SINGLE_SOURCE 0x20
-#define NDIS_SEND_COMPLETE_FLAGS_DISPATCH_LEVEL 1
-#define NDIS_SEND_COMPLETE_FLAGS_SINGLE_QUEUE 2
-#define NDIS_SEND_COMPLETE_FLAGS_SWITCH_SINGLE_SOURCE 4
-#define NDIS_RECEIVE_FLAGS_DISPATCH_LEVEL 1
-#define NDIS_RECEIVE_FLAGS_RESOURCES 2
-#define NDIS_RECEIVE_FLAGS_SINGLE_ETHER_TYPE 0x100
-#define NDIS_RECEIVE_FLAGS_SINGLE_VLAN 0x200
-#define NDIS_RECEIVE_FLAGS_PERFECT_FILTERED 0x400
-#define NDIS_RECEIVE_FLAGS_SINGLE_QUEUE 0x800
-#define NDIS_RECEIVE_FLAGS_SHARED_MEMORY_INFO_VALID 0x1000
-#define NDIS_RECEIVE_FLAGS_MORE_NBLS 0x2000
-#define NDIS_RECEIVE_FLAGS_SWITCH_DESTINATION_GROUP 0x4000
-#define NDIS_RECEIVE_FLAGS_SWITCH_SINGLE_SOURCE 0x8000
-#define NDIS_RETURN_FLAGS_DISPATCH_LEVEL 1
-#define NDIS_RETURN_FLAGS_SINGLE_QUEUE 2
-#define NDIS_RETURN_FLAGS_SWITCH_SINGLE_SOURCE 4
-#define NDIS_ETH_TYPE_IPV4 0x800
-#define NDIS_ETH_TYPE_ARP 0x806
-#define NDIS_ETH_TYPE_802_1Q 0x8100
-#define NDIS_ETH_TYPE_IPV6 0x86DD
-#define NDIS_ETH_TYPE_SLOW_PROTOCOL 0x8809
-#define NDIS_ETH_TYPE_802_1X 0x888E
-#define NDIS_PROTOCOL_ID_DEFAULT 0
-#define NDIS_PROTOCOL_ID_TCP_IP 2
-#define NDIS_PROTOCOL_ID_IP6 3
-#define NDIS_PROTOCOL_ID_IPX 6
-#define NDIS_PROTOCOL_ID_NBF 7
-#define NDIS_TEST_SEND_AT_DISPATCH_LEVEL(Flags) (((Flags) & NDIS_SEND_FLAGS_DISPATCH_LEVEL) != 0)
-#define NDIS_TEST_RETURN_AT_DISPATCH_LEVEL(Flags) (((Flags) & NDIS_RETURN_FLAGS_DISPATCH_LEVEL) != 0)
+#define NDIS_NBL_FLAGS_IS_LOOPBACK_PACKET                    0x8000
+#define NDIS_NBL_FLAGS_CAPTURE_TIMESTAMP_ON_TRANSMIT         0x10000
+#define NDIS_SEND_FLAGS_DISPATCH_LEVEL                       1
+#define NDIS_SEND_FLAGS_CHECK_FOR_LOOPBACK                   2
+#define NDIS_SEND_FLAGS_SINGLE_QUEUE                         4
+#define NDIS_SEND_FLAGS_SWITCH_DESTINATION_GROUP             0x10
+#define NDIS_SEND_FLAGS_SWITCH_SINGLE_SOURCE                 0x20
+#define NDIS_SEND_COMPLETE_FLAGS_DISPATCH_LEVEL              1
+#define NDIS_SEND_COMPLETE_FLAGS_SINGLE_QUEUE                2
+#define NDIS_SEND_COMPLETE_FLAGS_SWITCH_SINGLE_SOURCE        4
+#define NDIS_RECEIVE_FLAGS_DISPATCH_LEVEL                    1
+#define NDIS_RECEIVE_FLAGS_RESOURCES                         2
+#define NDIS_RECEIVE_FLAGS_SINGLE_ETHER_TYPE                 0x100
+#define NDIS_RECEIVE_FLAGS_SINGLE_VLAN                       0x200
+#define NDIS_RECEIVE_FLAGS_PERFECT_FILTERED                  0x400
+#define NDIS_RECEIVE_FLAGS_SINGLE_QUEUE                      0x800
+#define NDIS_RECEIVE_FLAGS_SHARED_MEMORY_INFO_VALID          0x1000
+#define NDIS_RECEIVE_FLAGS_MORE_NBLS                         0x2000
+#define NDIS_RECEIVE_FLAGS_SWITCH_DESTINATION_GROUP          0x4000
+#define NDIS_RECEIVE_FLAGS_SWITCH_SINGLE_SOURCE              0x8000
+#define NDIS_RETURN_FLAGS_DISPATCH_LEVEL                     1
+#define NDIS_RETURN_FLAGS_SINGLE_QUEUE                       2
+#define NDIS_RETURN_FLAGS_SWITCH_SINGLE_SOURCE               4
+#define NDIS_ETH_TYPE_IPV4                                   0x800
+#define NDIS_ETH_TYPE_ARP                                    0x806
+#define NDIS_ETH_TYPE_802_1Q                                 0x8100
+#define NDIS_ETH_TYPE_IPV6                                   0x86DD
+#define NDIS_ETH_TYPE_SLOW_PROTOCOL                          0x8809
+#define NDIS_ETH_TYPE_802_1X                                 0x888E
+#define NDIS_PROTOCOL_ID_DEFAULT                             0
+#define NDIS_PROTOCOL_ID_TCP_IP                              2
+#define NDIS_PROTOCOL_ID_IP6                                 3
+#define NDIS_PROTOCOL_ID_IPX                                 6
+#define NDIS_PROTOCOL_ID_NBF                                 7
+#define NDIS_TEST_SEND_AT_DISPATCH_LEVEL(Flags)              (((Flags) & NDIS_SEND_FLAGS_DISPATCH_LEVEL) != 0)
+#define NDIS_TEST_RETURN_AT_DISPATCH_LEVEL(Flags)                                                  \
+    (((Flags) & NDIS_RETURN_FLAGS_DISPATCH_LEVEL) != 0)
 #define NDIS_TEST_RECEIVE_CANNOT_PEND(Flags) (((Flags) & NDIS_RECEIVE_FLAGS_RESOURCES) != 0)
 
 typedef struct _NDIS_TCP_IP_CHECKSUM_NET_BUFFER_LIST_INFO {
     union {
         struct {
-            ULONG IsIPv4 : 1, IsIPv6 : 1, TcpChecksum : 1, UdpChecksum : 1, IpHeaderChecksum : 1, Reserved : 11,
-                TcpHeaderOffset : 10;
+            ULONG IsIPv4 : 1, IsIPv6 : 1, TcpChecksum : 1, UdpChecksum : 1, IpHeaderChecksum : 1,
+                Reserved : 11, TcpHeaderOffset : 10;
         } Transmit;
         struct {
-            ULONG TcpChecksumFailed : 1, UdpChecksumFailed : 1, IpChecksumFailed : 1, TcpChecksumSucceeded : 1,
-                UdpChecksumSucceeded : 1, IpChecksumSucceeded : 1, Loopback : 1, TcpChecksumValueInvalid : 1,
-                IpChecksumValueInvalid : 1;
+            ULONG TcpChecksumFailed : 1, UdpChecksumFailed : 1, IpChecksumFailed : 1,
+                TcpChecksumSucceeded : 1, UdpChecksumSucceeded : 1, IpChecksumSucceeded : 1,
+                Loopback : 1, TcpChecksumValueInvalid : 1, IpChecksumValueInvalid : 1;
         } Receive;
         PVOID Value;
     };
@@ -465,7 +382,8 @@ typedef struct _NDIS_TCP_LARGE_SEND_OFFLOAD_NET_BUFFER_LIST_INFO {
         } LsoV2TransmitComplete;
         PVOID Value;
     };
-} NDIS_TCP_LARGE_SEND_OFFLOAD_NET_BUFFER_LIST_INFO, *PNDIS_TCP_LARGE_SEND_OFFLOAD_NET_BUFFER_LIST_INFO;
+} NDIS_TCP_LARGE_SEND_OFFLOAD_NET_BUFFER_LIST_INFO,
+    *PNDIS_TCP_LARGE_SEND_OFFLOAD_NET_BUFFER_LIST_INFO;
 
 typedef struct _NDIS_UDP_SEGMENTATION_OFFLOAD_NET_BUFFER_LIST_INFO {
     union {
@@ -474,7 +392,8 @@ typedef struct _NDIS_UDP_SEGMENTATION_OFFLOAD_NET_BUFFER_LIST_INFO {
         } Transmit;
         PVOID Value;
     };
-} NDIS_UDP_SEGMENTATION_OFFLOAD_NET_BUFFER_LIST_INFO, *PNDIS_UDP_SEGMENTATION_OFFLOAD_NET_BUFFER_LIST_INFO;
+} NDIS_UDP_SEGMENTATION_OFFLOAD_NET_BUFFER_LIST_INFO,
+    *PNDIS_UDP_SEGMENTATION_OFFLOAD_NET_BUFFER_LIST_INFO;
 
 typedef union _NDIS_RSC_NBL_INFO {
     struct {
@@ -483,7 +402,8 @@ typedef union _NDIS_RSC_NBL_INFO {
     PVOID Value;
 } NDIS_RSC_NBL_INFO, *PNDIS_RSC_NBL_INFO;
 #define NET_BUFFER_LIST_COALESCED_SEG_COUNT(Nbl)                                                   \
-    (((NDIS_RSC_NBL_INFO *)&(Nbl)->NetBufferListInfo[TcpRecvSegCoalesceInfo])->Info.CoalescedSegCount)
+    (((NDIS_RSC_NBL_INFO *)&(Nbl)->NetBufferListInfo[TcpRecvSegCoalesceInfo])                      \
+         ->Info.CoalescedSegCount)
 #define NET_BUFFER_LIST_DUP_ACK_COUNT(Nbl)                                                         \
     (((NDIS_RSC_NBL_INFO *)&(Nbl)->NetBufferListInfo[TcpRecvSegCoalesceInfo])->Info.DupAckCount)
 
@@ -499,9 +419,9 @@ typedef struct _NDIS_UDP_RSC_OFFLOAD_NET_BUFFER_LIST_INFO {
 typedef struct _NDIS_TCP_SEND_OFFLOADS_SUPPLEMENTAL_NET_BUFFER_LIST_INFO {
     union {
         struct {
-            ULONG IsEncapsulatedPacket : 1, EncapsulatedPacketOffsetsValid : 1, InnerFrameOffset : 8,
-                TransportIpHeaderRelativeOffset : 6, TcpHeaderRelativeOffset : 10, IsInnerIPv6 : 1,
-                TcpOptionsPresent : 1, Reserved : 4;
+            ULONG IsEncapsulatedPacket : 1, EncapsulatedPacketOffsetsValid : 1,
+                InnerFrameOffset : 8, TransportIpHeaderRelativeOffset : 6,
+                TcpHeaderRelativeOffset : 10, IsInnerIPv6 : 1, TcpOptionsPresent : 1, Reserved : 4;
         } EncapsulatedPacketOffsets;
         PVOID Value;
     };
@@ -537,7 +457,8 @@ typedef struct _NDIS_IPSEC_OFFLOAD_V2_NET_BUFFER_LIST_INFO {
             PVOID OffloadHandle;
         } Transmit;
         struct {
-            ULONG SaDeleteReq : 1, CryptoDone : 1, NextCryptoDone : 1, Reserved : 13, CryptoStatus : 16;
+            ULONG SaDeleteReq : 1, CryptoDone : 1, NextCryptoDone : 1, Reserved : 13,
+                CryptoStatus : 16;
         } Receive;
     };
 } NDIS_IPSEC_OFFLOAD_V2_NET_BUFFER_LIST_INFO;
@@ -606,7 +527,8 @@ typedef struct _NDIS_OID_REQUEST {
             UINT BytesWritten, BytesRead, BytesNeeded;
         } METHOD_INFORMATION;
     } DATA;
-    UCHAR NdisReserved[16 * sizeof(PVOID)], MiniportReserved[2 * sizeof(PVOID)], SourceReserved[2 * sizeof(PVOID)];
+    UCHAR NdisReserved[16 * sizeof(PVOID)], MiniportReserved[2 * sizeof(PVOID)],
+        SourceReserved[2 * sizeof(PVOID)];
     UCHAR SupportedRevision, Reserved1;
     USHORT Reserved2;
     NDIS_NIC_SWITCH_ID SwitchId;
@@ -669,13 +591,13 @@ typedef struct _NDIS_MINIPORT_PAUSE_PARAMETERS {
     NDIS_OBJECT_HEADER Header;
     ULONG Flags, PauseReason;
 } NDIS_MINIPORT_PAUSE_PARAMETERS, *PNDIS_MINIPORT_PAUSE_PARAMETERS;
-#define NDIS_PAUSE_NDIS_INTERNAL 1
-#define NDIS_PAUSE_LOW_POWER 2
-#define NDIS_PAUSE_BIND_PROTOCOL 4
-#define NDIS_PAUSE_UNBIND_PROTOCOL 8
-#define NDIS_PAUSE_ATTACH_FILTER 0x10
-#define NDIS_PAUSE_DETACH_FILTER 0x20
-#define NDIS_PAUSE_FILTER_RESTART_STACK 0x40
+#define NDIS_PAUSE_NDIS_INTERNAL          1
+#define NDIS_PAUSE_LOW_POWER              2
+#define NDIS_PAUSE_BIND_PROTOCOL          4
+#define NDIS_PAUSE_UNBIND_PROTOCOL        8
+#define NDIS_PAUSE_ATTACH_FILTER          0x10
+#define NDIS_PAUSE_DETACH_FILTER          0x20
+#define NDIS_PAUSE_FILTER_RESTART_STACK   0x40
 #define NDIS_PAUSE_MINIPORT_DEVICE_REMOVE 0x80
 
 typedef struct _NDIS_RESTART_ATTRIBUTES {
@@ -708,7 +630,8 @@ typedef struct _NDIS_MINIPORT_RESTART_PARAMETERS {
 /* ---- What a miniport registers ---- */
 
 typedef NDIS_STATUS NTAPI SET_OPTIONS(NDIS_HANDLE NdisDriverHandle, NDIS_HANDLE DriverContext);
-typedef NDIS_STATUS NTAPI MINIPORT_INITIALIZE(NDIS_HANDLE MiniportAdapterHandle, NDIS_HANDLE MiniportDriverContext,
+typedef NDIS_STATUS NTAPI MINIPORT_INITIALIZE(NDIS_HANDLE MiniportAdapterHandle,
+                                              NDIS_HANDLE MiniportDriverContext,
                                               PNDIS_MINIPORT_INIT_PARAMETERS InitParameters);
 typedef VOID NTAPI MINIPORT_HALT(NDIS_HANDLE MiniportAdapterContext, NDIS_HALT_ACTION HaltAction);
 typedef VOID NTAPI MINIPORT_UNLOAD(PDRIVER_OBJECT DriverObject);
@@ -716,27 +639,35 @@ typedef NDIS_STATUS NTAPI MINIPORT_PAUSE(NDIS_HANDLE MiniportAdapterContext,
                                          PNDIS_MINIPORT_PAUSE_PARAMETERS PauseParameters);
 typedef NDIS_STATUS NTAPI MINIPORT_RESTART(NDIS_HANDLE MiniportAdapterContext,
                                            PNDIS_MINIPORT_RESTART_PARAMETERS RestartParameters);
-typedef NDIS_STATUS NTAPI MINIPORT_OID_REQUEST(NDIS_HANDLE MiniportAdapterContext, PNDIS_OID_REQUEST OidRequest);
-typedef VOID NTAPI MINIPORT_SEND_NET_BUFFER_LISTS(NDIS_HANDLE MiniportAdapterContext, PNET_BUFFER_LIST NetBufferList,
+typedef NDIS_STATUS NTAPI MINIPORT_OID_REQUEST(NDIS_HANDLE MiniportAdapterContext,
+                                               PNDIS_OID_REQUEST OidRequest);
+typedef VOID NTAPI MINIPORT_SEND_NET_BUFFER_LISTS(NDIS_HANDLE MiniportAdapterContext,
+                                                  PNET_BUFFER_LIST NetBufferList,
                                                   NDIS_PORT_NUMBER PortNumber, ULONG SendFlags);
 typedef VOID NTAPI MINIPORT_RETURN_NET_BUFFER_LISTS(NDIS_HANDLE MiniportAdapterContext,
-                                                    PNET_BUFFER_LIST NetBufferLists, ULONG ReturnFlags);
+                                                    PNET_BUFFER_LIST NetBufferLists,
+                                                    ULONG ReturnFlags);
 typedef VOID NTAPI MINIPORT_CANCEL_SEND(NDIS_HANDLE MiniportAdapterContext, PVOID CancelId);
 typedef BOOLEAN NTAPI MINIPORT_CHECK_FOR_HANG(NDIS_HANDLE MiniportAdapterContext);
-typedef NDIS_STATUS NTAPI MINIPORT_RESET(NDIS_HANDLE MiniportAdapterContext, PBOOLEAN AddressingReset);
+typedef NDIS_STATUS NTAPI MINIPORT_RESET(NDIS_HANDLE MiniportAdapterContext,
+                                         PBOOLEAN AddressingReset);
 typedef VOID NTAPI MINIPORT_DEVICE_PNP_EVENT_NOTIFY(NDIS_HANDLE MiniportAdapterContext,
                                                     PNET_DEVICE_PNP_EVENT NetDevicePnPEvent);
-typedef VOID NTAPI MINIPORT_SHUTDOWN(NDIS_HANDLE MiniportAdapterContext, NDIS_SHUTDOWN_ACTION ShutdownAction);
+typedef VOID NTAPI MINIPORT_SHUTDOWN(NDIS_HANDLE MiniportAdapterContext,
+                                     NDIS_SHUTDOWN_ACTION ShutdownAction);
 typedef VOID NTAPI MINIPORT_CANCEL_OID_REQUEST(NDIS_HANDLE MiniportAdapterContext, PVOID RequestId);
 typedef NDIS_STATUS NTAPI MINIPORT_DIRECT_OID_REQUEST(NDIS_HANDLE MiniportAdapterContext,
                                                       PNDIS_OID_REQUEST OidRequest);
-typedef VOID NTAPI MINIPORT_CANCEL_DIRECT_OID_REQUEST(NDIS_HANDLE MiniportAdapterContext, PVOID RequestId);
+typedef VOID NTAPI MINIPORT_CANCEL_DIRECT_OID_REQUEST(NDIS_HANDLE MiniportAdapterContext,
+                                                      PVOID RequestId);
 typedef NDIS_STATUS NTAPI MINIPORT_SYNCHRONOUS_OID_REQUEST(NDIS_HANDLE MiniportAdapterContext,
                                                            PNDIS_OID_REQUEST OidRequest);
-typedef NDIS_STATUS NTAPI MINIPORT_ADD_DEVICE(NDIS_HANDLE NdisMiniportHandle, NDIS_HANDLE MiniportDriverContext);
+typedef NDIS_STATUS NTAPI MINIPORT_ADD_DEVICE(NDIS_HANDLE NdisMiniportHandle,
+                                              NDIS_HANDLE MiniportDriverContext);
 typedef VOID NTAPI MINIPORT_REMOVE_DEVICE(NDIS_HANDLE MiniportAddDeviceContext);
 typedef NDIS_STATUS NTAPI MINIPORT_PNP_IRP(NDIS_HANDLE MiniportAddDeviceContext, PIRP Irp);
-typedef NDIS_STATUS NTAPI MINIPORT_IDLE_NOTIFICATION(NDIS_HANDLE MiniportAdapterContext, BOOLEAN ForceIdle);
+typedef NDIS_STATUS NTAPI MINIPORT_IDLE_NOTIFICATION(NDIS_HANDLE MiniportAdapterContext,
+                                                     BOOLEAN ForceIdle);
 typedef VOID NTAPI MINIPORT_CANCEL_IDLE_NOTIFICATION(NDIS_HANDLE MiniportAdapterContext);
 typedef SET_OPTIONS *SET_OPTIONS_HANDLER;
 typedef MINIPORT_INITIALIZE *MINIPORT_INITIALIZE_HANDLER;
@@ -758,7 +689,8 @@ typedef MINIPORT_CANCEL_DIRECT_OID_REQUEST *MINIPORT_CANCEL_DIRECT_OID_REQUEST_H
 typedef MINIPORT_SYNCHRONOUS_OID_REQUEST *MINIPORT_SYNCHRONOUS_OID_REQUEST_HANDLER;
 typedef MINIPORT_ADD_DEVICE *MINIPORT_ADD_DEVICE_HANDLER;
 typedef MINIPORT_REMOVE_DEVICE *MINIPORT_REMOVE_DEVICE_HANDLER;
-typedef MINIPORT_PNP_IRP *MINIPORT_START_DEVICE_HANDLER, *MINIPORT_FILTER_RESOURCE_REQUIREMENTS_HANDLER;
+typedef MINIPORT_PNP_IRP *MINIPORT_START_DEVICE_HANDLER,
+    *MINIPORT_FILTER_RESOURCE_REQUIREMENTS_HANDLER;
 typedef MINIPORT_IDLE_NOTIFICATION *MINIPORT_IDLE_NOTIFICATION_HANDLER;
 typedef MINIPORT_CANCEL_IDLE_NOTIFICATION *MINIPORT_CANCEL_IDLE_NOTIFICATION_HANDLER;
 
@@ -786,7 +718,7 @@ typedef struct _NDIS_MINIPORT_DRIVER_CHARACTERISTICS {
     MINIPORT_SYNCHRONOUS_OID_REQUEST_HANDLER SynchronousOidRequestHandler;
 } NDIS_MINIPORT_DRIVER_CHARACTERISTICS, *PNDIS_MINIPORT_DRIVER_CHARACTERISTICS;
 #define NDIS_INTERMEDIATE_DRIVER 1
-#define NDIS_WDM_DRIVER 2
+#define NDIS_WDM_DRIVER          2
 
 typedef struct _NDIS_MINIPORT_PNP_CHARACTERISTICS {
     NDIS_OBJECT_HEADER Header;
@@ -806,23 +738,24 @@ typedef struct _NDIS_MINIPORT_SS_CHARACTERISTICS {
 
 /* ---- What a miniport says about an adapter ---- */
 
-#define NDIS_MINIPORT_ATTRIBUTES_HARDWARE_DEVICE 1
-#define NDIS_MINIPORT_ATTRIBUTES_NDIS_WDM 2
-#define NDIS_MINIPORT_ATTRIBUTES_SURPRISE_REMOVE_OK 4
-#define NDIS_MINIPORT_ATTRIBUTES_NOT_CO_NDIS 8
-#define NDIS_MINIPORT_ATTRIBUTES_DO_NOT_BIND_TO_ALL_CO 0x10
-#define NDIS_MINIPORT_ATTRIBUTES_NO_HALT_ON_SUSPEND 0x20
-#define NDIS_MINIPORT_ATTRIBUTES_BUS_MASTER 0x40
-#define NDIS_MINIPORT_ATTRIBUTES_CONTROLS_DEFAULT_PORT 0x80
-#define NDIS_MINIPORT_ATTRIBUTES_NO_PAUSE_ON_SUSPEND 0x100
+#define NDIS_MINIPORT_ATTRIBUTES_HARDWARE_DEVICE                      1
+#define NDIS_MINIPORT_ATTRIBUTES_NDIS_WDM                             2
+#define NDIS_MINIPORT_ATTRIBUTES_SURPRISE_REMOVE_OK                   4
+#define NDIS_MINIPORT_ATTRIBUTES_NOT_CO_NDIS                          8
+#define NDIS_MINIPORT_ATTRIBUTES_DO_NOT_BIND_TO_ALL_CO                0x10
+#define NDIS_MINIPORT_ATTRIBUTES_NO_HALT_ON_SUSPEND                   0x20
+#define NDIS_MINIPORT_ATTRIBUTES_BUS_MASTER                           0x40
+#define NDIS_MINIPORT_ATTRIBUTES_CONTROLS_DEFAULT_PORT                0x80
+#define NDIS_MINIPORT_ATTRIBUTES_NO_PAUSE_ON_SUSPEND                  0x100
 #define NDIS_MINIPORT_ATTRIBUTES_NO_OID_INTERCEPT_ON_NONDEFAULT_PORTS 0x200
-#define NDIS_MINIPORT_ATTRIBUTES_REGISTER_BUGCHECK_CALLBACK 0x400
+#define NDIS_MINIPORT_ATTRIBUTES_REGISTER_BUGCHECK_CALLBACK           0x400
 
 typedef struct _NDIS_MINIPORT_ADD_DEVICE_REGISTRATION_ATTRIBUTES {
     NDIS_OBJECT_HEADER Header;
     NDIS_HANDLE MiniportAddDeviceContext;
     ULONG Flags;
-} NDIS_MINIPORT_ADD_DEVICE_REGISTRATION_ATTRIBUTES, *PNDIS_MINIPORT_ADD_DEVICE_REGISTRATION_ATTRIBUTES;
+} NDIS_MINIPORT_ADD_DEVICE_REGISTRATION_ATTRIBUTES,
+    *PNDIS_MINIPORT_ADD_DEVICE_REGISTRATION_ATTRIBUTES;
 
 typedef struct _NDIS_MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES {
     NDIS_OBJECT_HEADER Header;
@@ -845,7 +778,8 @@ typedef struct _NDIS_MINIPORT_ADAPTER_GENERAL_ATTRIBUTES {
     PNDIS_PNP_CAPABILITIES PowerManagementCapabilities;
     ULONG MacOptions, SupportedPacketFilters, MaxMulticastListSize;
     USHORT MacAddressLength;
-    UCHAR PermanentMacAddress[NDIS_MAX_PHYS_ADDRESS_LENGTH], CurrentMacAddress[NDIS_MAX_PHYS_ADDRESS_LENGTH];
+    UCHAR PermanentMacAddress[NDIS_MAX_PHYS_ADDRESS_LENGTH],
+        CurrentMacAddress[NDIS_MAX_PHYS_ADDRESS_LENGTH];
     PNDIS_RECEIVE_SCALE_CAPABILITIES RecvScaleCapabilities;
     NET_IF_ACCESS_TYPE AccessType;
     NET_IF_DIRECTION_TYPE DirectionType;
@@ -861,7 +795,8 @@ typedef struct _NDIS_MINIPORT_ADAPTER_GENERAL_ATTRIBUTES {
 typedef struct _NDIS_MINIPORT_ADAPTER_OFFLOAD_ATTRIBUTES {
     NDIS_OBJECT_HEADER Header;
     PNDIS_OFFLOAD DefaultOffloadConfiguration, HardwareOffloadCapabilities;
-    PNDIS_TCP_CONNECTION_OFFLOAD DefaultTcpConnectionOffloadConfiguration, TcpConnectionOffloadHardwareCapabilities;
+    PNDIS_TCP_CONNECTION_OFFLOAD DefaultTcpConnectionOffloadConfiguration,
+        TcpConnectionOffloadHardwareCapabilities;
 } NDIS_MINIPORT_ADAPTER_OFFLOAD_ATTRIBUTES, *PNDIS_MINIPORT_ADAPTER_OFFLOAD_ATTRIBUTES;
 
 typedef struct _NDIS_MINIPORT_ADAPTER_NATIVE_802_11_ATTRIBUTES {
@@ -875,12 +810,14 @@ typedef struct _NDIS_MINIPORT_ADAPTER_NATIVE_802_11_ATTRIBUTES {
 typedef struct _NDIS_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES {
     NDIS_OBJECT_HEADER Header;
     PNDIS_HD_SPLIT_ATTRIBUTES HDSplitAttributes;
-    PNDIS_RECEIVE_FILTER_CAPABILITIES HardwareReceiveFilterCapabilities, CurrentReceiveFilterCapabilities;
+    PNDIS_RECEIVE_FILTER_CAPABILITIES HardwareReceiveFilterCapabilities,
+        CurrentReceiveFilterCapabilities;
     PNDIS_NIC_SWITCH_CAPABILITIES HardwareNicSwitchCapabilities, CurrentNicSwitchCapabilities;
     PNDIS_SRIOV_CAPABILITIES HardwareSriovCapabilities, CurrentSriovCapabilities;
     PNDIS_QOS_CAPABILITIES HardwareQosCapabilities, CurrentQosCapabilities;
     PNDIS_GFT_OFFLOAD_CAPABILITIES HardwareGftOffloadCapabilities, CurrentGftOffloadCapabilities;
-} NDIS_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES, *PNDIS_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES;
+} NDIS_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES,
+    *PNDIS_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES;
 
 typedef struct _NDIS_MINIPORT_ADAPTER_NDK_ATTRIBUTES {
     NDIS_OBJECT_HEADER Header;
@@ -980,8 +917,8 @@ typedef struct _NDIS_EVENT {
     KEVENT Event;
 } NDIS_EVENT, *PNDIS_EVENT;
 
-typedef VOID NTAPI NDIS_TIMER_FUNCTION(PVOID SystemSpecific1, PVOID FunctionContext, PVOID SystemSpecific2,
-                                       PVOID SystemSpecific3);
+typedef VOID NTAPI NDIS_TIMER_FUNCTION(PVOID SystemSpecific1, PVOID FunctionContext,
+                                       PVOID SystemSpecific2, PVOID SystemSpecific3);
 typedef NDIS_TIMER_FUNCTION *PNDIS_TIMER_FUNCTION;
 typedef struct _NDIS_TIMER_CHARACTERISTICS {
     NDIS_OBJECT_HEADER Header;
@@ -990,7 +927,8 @@ typedef struct _NDIS_TIMER_CHARACTERISTICS {
     PVOID FunctionContext;
 } NDIS_TIMER_CHARACTERISTICS, *PNDIS_TIMER_CHARACTERISTICS;
 
-typedef VOID NTAPI NDIS_IO_WORKITEM_FUNCTION(PVOID WorkItemContext, NDIS_HANDLE NdisIoWorkItemHandle);
+typedef VOID NTAPI NDIS_IO_WORKITEM_FUNCTION(PVOID WorkItemContext,
+                                             NDIS_HANDLE NdisIoWorkItemHandle);
 typedef NDIS_IO_WORKITEM_FUNCTION *NDIS_IO_WORKITEM_ROUTINE;
 
 typedef struct _BINARY_DATA {
@@ -1046,9 +984,10 @@ typedef struct _NDIS_RSS_PROCESSOR_INFO {
 
 typedef VOID NTAPI MINIPORT_PROCESS_SG_LIST(PDEVICE_OBJECT DeviceObject, PVOID Reserved,
                                             PSCATTER_GATHER_LIST SGL, PVOID Context);
-typedef VOID NTAPI MINIPORT_ALLOCATE_SHARED_MEM_COMPLETE(NDIS_HANDLE MiniportAdapterContext, PVOID VirtualAddress,
-                                                         PNDIS_PHYSICAL_ADDRESS PhysicalAddress, ULONG Length,
-                                                         PVOID Context);
+typedef VOID NTAPI MINIPORT_ALLOCATE_SHARED_MEM_COMPLETE(NDIS_HANDLE MiniportAdapterContext,
+                                                         PVOID VirtualAddress,
+                                                         PNDIS_PHYSICAL_ADDRESS PhysicalAddress,
+                                                         ULONG Length, PVOID Context);
 typedef MINIPORT_PROCESS_SG_LIST *MINIPORT_PROCESS_SG_LIST_HANDLER;
 typedef MINIPORT_ALLOCATE_SHARED_MEM_COMPLETE *MINIPORT_ALLOCATE_SHARED_MEM_COMPLETE_HANDLER;
 typedef struct _NDIS_SG_DMA_DESCRIPTION {
@@ -1060,98 +999,111 @@ typedef struct _NDIS_SG_DMA_DESCRIPTION {
     PDEVICE_OBJECT PdoOverride;
 } NDIS_SG_DMA_DESCRIPTION, *PNDIS_SG_DMA_DESCRIPTION;
 
-#define NDIS_ERROR_CODE_RECEIVE_SPACE_SMALL ((NDIS_STATUS)0x40001395)
-#define NDIS_ERROR_CODE_TIMEOUT ((NDIS_STATUS)0x8000138F)
-#define NDIS_ERROR_CODE_ADAPTER_DISABLED ((NDIS_STATUS)0x80001396)
-#define NDIS_ERROR_CODE_RESOURCE_CONFLICT ((NDIS_STATUS)0xC0001388)
-#define NDIS_ERROR_CODE_OUT_OF_RESOURCES ((NDIS_STATUS)0xC0001389)
-#define NDIS_ERROR_CODE_HARDWARE_FAILURE ((NDIS_STATUS)0xC000138A)
-#define NDIS_ERROR_CODE_ADAPTER_NOT_FOUND ((NDIS_STATUS)0xC000138B)
-#define NDIS_ERROR_CODE_INTERRUPT_CONNECT ((NDIS_STATUS)0xC000138C)
-#define NDIS_ERROR_CODE_DRIVER_FAILURE ((NDIS_STATUS)0xC000138D)
-#define NDIS_ERROR_CODE_BAD_VERSION ((NDIS_STATUS)0xC000138E)
-#define NDIS_ERROR_CODE_NETWORK_ADDRESS ((NDIS_STATUS)0xC0001390)
-#define NDIS_ERROR_CODE_UNSUPPORTED_CONFIGURATION ((NDIS_STATUS)0xC0001391)
-#define NDIS_ERROR_CODE_INVALID_VALUE_FROM_ADAPTER ((NDIS_STATUS)0xC0001392)
+#define NDIS_ERROR_CODE_RECEIVE_SPACE_SMALL             ((NDIS_STATUS)0x40001395)
+#define NDIS_ERROR_CODE_TIMEOUT                         ((NDIS_STATUS)0x8000138F)
+#define NDIS_ERROR_CODE_ADAPTER_DISABLED                ((NDIS_STATUS)0x80001396)
+#define NDIS_ERROR_CODE_RESOURCE_CONFLICT               ((NDIS_STATUS)0xC0001388)
+#define NDIS_ERROR_CODE_OUT_OF_RESOURCES                ((NDIS_STATUS)0xC0001389)
+#define NDIS_ERROR_CODE_HARDWARE_FAILURE                ((NDIS_STATUS)0xC000138A)
+#define NDIS_ERROR_CODE_ADAPTER_NOT_FOUND               ((NDIS_STATUS)0xC000138B)
+#define NDIS_ERROR_CODE_INTERRUPT_CONNECT               ((NDIS_STATUS)0xC000138C)
+#define NDIS_ERROR_CODE_DRIVER_FAILURE                  ((NDIS_STATUS)0xC000138D)
+#define NDIS_ERROR_CODE_BAD_VERSION                     ((NDIS_STATUS)0xC000138E)
+#define NDIS_ERROR_CODE_NETWORK_ADDRESS                 ((NDIS_STATUS)0xC0001390)
+#define NDIS_ERROR_CODE_UNSUPPORTED_CONFIGURATION       ((NDIS_STATUS)0xC0001391)
+#define NDIS_ERROR_CODE_INVALID_VALUE_FROM_ADAPTER      ((NDIS_STATUS)0xC0001392)
 #define NDIS_ERROR_CODE_MISSING_CONFIGURATION_PARAMETER ((NDIS_STATUS)0xC0001393)
-#define NDIS_ERROR_CODE_BAD_IO_BASE_ADDRESS ((NDIS_STATUS)0xC0001394)
-#define NET_BUFFER_LIST_POOL_FLAG_VERIFY 1
-#define NET_BUFFER_POOL_FLAG_VERIFY 1
+#define NDIS_ERROR_CODE_BAD_IO_BASE_ADDRESS             ((NDIS_STATUS)0xC0001394)
+#define NET_BUFFER_LIST_POOL_FLAG_VERIFY                1
+#define NET_BUFFER_POOL_FLAG_VERIFY                     1
 
 /* ---- Functions ---- */
 
 NDISAPI UINT NTAPI NdisGetVersion(VOID);
-NDISAPI NDIS_STATUS NTAPI NdisMRegisterMiniportDriver(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath,
-                                                      NDIS_HANDLE MiniportDriverContext,
-                                                      PNDIS_MINIPORT_DRIVER_CHARACTERISTICS Characteristics,
-                                                      PNDIS_HANDLE NdisMiniportDriverHandle);
+NDISAPI NDIS_STATUS NTAPI NdisMRegisterMiniportDriver(
+    PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath, NDIS_HANDLE MiniportDriverContext,
+    PNDIS_MINIPORT_DRIVER_CHARACTERISTICS Characteristics, PNDIS_HANDLE NdisMiniportDriverHandle);
 NDISAPI VOID NTAPI NdisMDeregisterMiniportDriver(NDIS_HANDLE NdisMiniportDriverHandle);
-NDISAPI NDIS_STATUS NTAPI NdisSetOptionalHandlers(NDIS_HANDLE NdisHandle, PNDIS_OBJECT_HEADER OptionalHandlers);
-NDISAPI NDIS_STATUS NTAPI NdisMSetMiniportAttributes(NDIS_HANDLE NdisMiniportHandle,
-                                                     PNDIS_MINIPORT_ADAPTER_ATTRIBUTES MiniportAttributes);
+NDISAPI NDIS_STATUS NTAPI NdisSetOptionalHandlers(NDIS_HANDLE NdisHandle,
+                                                  PNDIS_OBJECT_HEADER OptionalHandlers);
+NDISAPI NDIS_STATUS NTAPI NdisMSetMiniportAttributes(
+    NDIS_HANDLE NdisMiniportHandle, PNDIS_MINIPORT_ADAPTER_ATTRIBUTES MiniportAttributes);
 NDISAPI VOID NTAPI NdisMPauseComplete(NDIS_HANDLE MiniportAdapterHandle);
 NDISAPI VOID NTAPI NdisMRestartComplete(NDIS_HANDLE MiniportAdapterHandle, NDIS_STATUS Status);
-NDISAPI VOID NTAPI NdisMResetComplete(NDIS_HANDLE MiniportAdapterHandle, NDIS_STATUS Status, BOOLEAN AddressingReset);
-NDISAPI VOID NTAPI NdisMOidRequestComplete(NDIS_HANDLE MiniportAdapterHandle, PNDIS_OID_REQUEST OidRequest,
-                                           NDIS_STATUS Status);
-NDISAPI VOID NTAPI NdisMDirectOidRequestComplete(NDIS_HANDLE MiniportAdapterHandle, PNDIS_OID_REQUEST OidRequest,
-                                                 NDIS_STATUS Status);
-NDISAPI NDIS_STATUS NTAPI NdisAllocateCloneOidRequest(NDIS_HANDLE SourceHandle, PNDIS_OID_REQUEST OidRequest,
-                                                      UINT PoolTag, PNDIS_OID_REQUEST *ClonedOidRequest);
+NDISAPI VOID NTAPI NdisMResetComplete(NDIS_HANDLE MiniportAdapterHandle, NDIS_STATUS Status,
+                                      BOOLEAN AddressingReset);
+NDISAPI VOID NTAPI NdisMOidRequestComplete(NDIS_HANDLE MiniportAdapterHandle,
+                                           PNDIS_OID_REQUEST OidRequest, NDIS_STATUS Status);
+NDISAPI VOID NTAPI NdisMDirectOidRequestComplete(NDIS_HANDLE MiniportAdapterHandle,
+                                                 PNDIS_OID_REQUEST OidRequest, NDIS_STATUS Status);
+NDISAPI NDIS_STATUS NTAPI NdisAllocateCloneOidRequest(NDIS_HANDLE SourceHandle,
+                                                      PNDIS_OID_REQUEST OidRequest, UINT PoolTag,
+                                                      PNDIS_OID_REQUEST *ClonedOidRequest);
 NDISAPI VOID NTAPI NdisFreeCloneOidRequest(NDIS_HANDLE SourceHandle, PNDIS_OID_REQUEST Request);
 NDISAPI VOID NTAPI NdisMIndicateStatusEx(NDIS_HANDLE MiniportAdapterHandle,
                                          PNDIS_STATUS_INDICATION StatusIndication);
 NDISAPI NDIS_STATUS NTAPI NdisMNetPnPEvent(NDIS_HANDLE MiniportAdapterHandle,
                                            PNET_PNP_EVENT_NOTIFICATION NetPnPEventNotification);
-NDISAPI VOID NTAPI NdisMGetDeviceProperty(NDIS_HANDLE MiniportAdapterHandle, PDEVICE_OBJECT *PhysicalDeviceObject,
-                                          PDEVICE_OBJECT *FunctionalDeviceObject, PDEVICE_OBJECT *NextDeviceObject,
+NDISAPI VOID NTAPI NdisMGetDeviceProperty(NDIS_HANDLE MiniportAdapterHandle,
+                                          PDEVICE_OBJECT *PhysicalDeviceObject,
+                                          PDEVICE_OBJECT *FunctionalDeviceObject,
+                                          PDEVICE_OBJECT *NextDeviceObject,
                                           PCM_RESOURCE_LIST *AllocatedResources,
                                           PCM_RESOURCE_LIST *AllocatedResourcesTranslated);
-NDISAPI VOID NTAPI NdisMQueryAdapterResources(PNDIS_STATUS Status, NDIS_HANDLE WrapperConfigurationContext,
+NDISAPI VOID NTAPI NdisMQueryAdapterResources(PNDIS_STATUS Status,
+                                              NDIS_HANDLE WrapperConfigurationContext,
                                               PNDIS_RESOURCE_LIST ResourceList, PUINT BufferSize);
 NDISAPI NDIS_HANDLE NTAPI NdisWdfGetAdapterContextFromAdapterHandle(NDIS_HANDLE NdisAdapterHandle);
 
-NDISAPI VOID NTAPI NdisMSendNetBufferListsComplete(NDIS_HANDLE MiniportAdapterHandle, PNET_BUFFER_LIST NetBufferList,
+NDISAPI VOID NTAPI NdisMSendNetBufferListsComplete(NDIS_HANDLE MiniportAdapterHandle,
+                                                   PNET_BUFFER_LIST NetBufferList,
                                                    ULONG SendCompleteFlags);
 NDISAPI VOID NTAPI NdisMIndicateReceiveNetBufferLists(NDIS_HANDLE MiniportAdapterHandle,
-                                                      PNET_BUFFER_LIST NetBufferLists, NDIS_PORT_NUMBER PortNumber,
-                                                      ULONG NumberOfNetBufferLists, ULONG ReceiveFlags);
+                                                      PNET_BUFFER_LIST NetBufferLists,
+                                                      NDIS_PORT_NUMBER PortNumber,
+                                                      ULONG NumberOfNetBufferLists,
+                                                      ULONG ReceiveFlags);
 NDISAPI VOID NTAPI NdisCancelSendNetBufferLists(NDIS_HANDLE NdisBindingHandle, PVOID CancelId);
-NDISAPI PVOID NTAPI NdisGetDataBuffer(PNET_BUFFER NetBuffer, ULONG BytesNeeded, PVOID Storage, ULONG AlignMultiple,
-                                      ULONG AlignOffset);
-NDISAPI NDIS_HANDLE NTAPI NdisAllocateNetBufferListPool(NDIS_HANDLE NdisHandle,
-                                                        PNET_BUFFER_LIST_POOL_PARAMETERS Parameters);
+NDISAPI PVOID NTAPI NdisGetDataBuffer(PNET_BUFFER NetBuffer, ULONG BytesNeeded, PVOID Storage,
+                                      ULONG AlignMultiple, ULONG AlignOffset);
+NDISAPI NDIS_HANDLE NTAPI
+NdisAllocateNetBufferListPool(NDIS_HANDLE NdisHandle, PNET_BUFFER_LIST_POOL_PARAMETERS Parameters);
 NDISAPI VOID NTAPI NdisFreeNetBufferListPool(NDIS_HANDLE PoolHandle);
-NDISAPI NDIS_HANDLE NTAPI NdisAllocateNetBufferPool(NDIS_HANDLE NdisHandle, PNET_BUFFER_POOL_PARAMETERS Parameters);
+NDISAPI NDIS_HANDLE NTAPI NdisAllocateNetBufferPool(NDIS_HANDLE NdisHandle,
+                                                    PNET_BUFFER_POOL_PARAMETERS Parameters);
 NDISAPI VOID NTAPI NdisFreeNetBufferPool(NDIS_HANDLE PoolHandle);
 NDISAPI PNET_BUFFER_LIST NTAPI NdisAllocateNetBufferList(NDIS_HANDLE PoolHandle, USHORT ContextSize,
                                                          USHORT ContextBackFill);
-NDISAPI PNET_BUFFER_LIST NTAPI NdisAllocateNetBufferAndNetBufferList(NDIS_HANDLE PoolHandle, USHORT ContextSize,
-                                                                     USHORT ContextBackFill, PMDL MdlChain,
-                                                                     ULONG DataOffset, SIZE_T DataLength);
+NDISAPI PNET_BUFFER_LIST NTAPI NdisAllocateNetBufferAndNetBufferList(
+    NDIS_HANDLE PoolHandle, USHORT ContextSize, USHORT ContextBackFill, PMDL MdlChain,
+    ULONG DataOffset, SIZE_T DataLength);
 NDISAPI VOID NTAPI NdisFreeNetBufferList(PNET_BUFFER_LIST NetBufferList);
-NDISAPI PNET_BUFFER NTAPI NdisAllocateNetBuffer(NDIS_HANDLE PoolHandle, PMDL MdlChain, ULONG DataOffset,
-                                                SIZE_T DataLength);
+NDISAPI PNET_BUFFER NTAPI NdisAllocateNetBuffer(NDIS_HANDLE PoolHandle, PMDL MdlChain,
+                                                ULONG DataOffset, SIZE_T DataLength);
 NDISAPI PNET_BUFFER NTAPI NdisAllocateNetBufferMdlAndData(NDIS_HANDLE PoolHandle);
 NDISAPI VOID NTAPI NdisFreeNetBuffer(PNET_BUFFER NetBuffer);
 NDISAPI PMDL NTAPI NdisAllocateMdl(NDIS_HANDLE NdisHandle, PVOID VirtualAddress, UINT Length);
 NDISAPI VOID NTAPI NdisFreeMdl(PMDL Mdl);
-NDISAPI VOID NTAPI NdisAdvanceNetBufferDataStart(PNET_BUFFER NetBuffer, ULONG DataOffsetDelta, BOOLEAN FreeMdl,
-                                                 PVOID FreeMdlHandler);
-NDISAPI NDIS_STATUS NTAPI NdisRetreatNetBufferDataStart(PNET_BUFFER NetBuffer, ULONG DataOffsetDelta,
-                                                        ULONG DataBackFill, PVOID AllocateMdlHandler);
-NDISAPI NDIS_STATUS NTAPI NdisCopyFromNetBufferToNetBuffer(PNET_BUFFER Destination, ULONG DestinationOffset,
-                                                           ULONG BytesToCopy, const NET_BUFFER *Source,
+NDISAPI VOID NTAPI NdisAdvanceNetBufferDataStart(PNET_BUFFER NetBuffer, ULONG DataOffsetDelta,
+                                                 BOOLEAN FreeMdl, PVOID FreeMdlHandler);
+NDISAPI NDIS_STATUS NTAPI NdisRetreatNetBufferDataStart(PNET_BUFFER NetBuffer,
+                                                        ULONG DataOffsetDelta, ULONG DataBackFill,
+                                                        PVOID AllocateMdlHandler);
+NDISAPI NDIS_STATUS NTAPI NdisCopyFromNetBufferToNetBuffer(PNET_BUFFER Destination,
+                                                           ULONG DestinationOffset,
+                                                           ULONG BytesToCopy,
+                                                           const NET_BUFFER *Source,
                                                            ULONG SourceOffset, PULONG BytesCopied);
 
-NDISAPI PVOID NTAPI NdisAllocateMemoryWithTagPriority(NDIS_HANDLE NdisHandle, UINT Length, ULONG Tag,
-                                                      EX_POOL_PRIORITY Priority);
-NDISAPI VOID NTAPI NdisFreeMemoryWithTagPriority(NDIS_HANDLE NdisHandle, PVOID VirtualAddress, ULONG Tag);
+NDISAPI PVOID NTAPI NdisAllocateMemoryWithTagPriority(NDIS_HANDLE NdisHandle, UINT Length,
+                                                      ULONG Tag, EX_POOL_PRIORITY Priority);
+NDISAPI VOID NTAPI NdisFreeMemoryWithTagPriority(NDIS_HANDLE NdisHandle, PVOID VirtualAddress,
+                                                 ULONG Tag);
 NDISAPI NDIS_STATUS NTAPI NdisAllocateMemoryWithTag(PVOID *VirtualAddress, UINT Length, ULONG Tag);
 NDISAPI VOID NTAPI NdisFreeMemory(PVOID VirtualAddress, UINT Length, UINT MemoryFlags);
-NDISAPI NDIS_STATUS NTAPI NdisAllocateSharedMemory(NDIS_HANDLE NdisHandle,
-                                                   PNDIS_SHARED_MEMORY_PARAMETERS SharedMemoryParameters,
-                                                   PNDIS_HANDLE AllocationHandle);
+NDISAPI NDIS_STATUS NTAPI NdisAllocateSharedMemory(
+    NDIS_HANDLE NdisHandle, PNDIS_SHARED_MEMORY_PARAMETERS SharedMemoryParameters,
+    PNDIS_HANDLE AllocationHandle);
 NDISAPI VOID NTAPI NdisFreeSharedMemory(NDIS_HANDLE NdisHandle, NDIS_HANDLE AllocationHandle);
 NDISAPI ULONG NTAPI NdisGetSharedDataAlignment(VOID);
 
@@ -1163,14 +1115,17 @@ NDISAPI VOID NTAPI NdisDprAcquireSpinLock(PNDIS_SPIN_LOCK SpinLock);
 NDISAPI VOID NTAPI NdisDprReleaseSpinLock(PNDIS_SPIN_LOCK SpinLock);
 NDISAPI PNDIS_RW_LOCK_EX NTAPI NdisAllocateRWLock(NDIS_HANDLE NdisHandle);
 NDISAPI VOID NTAPI NdisFreeRWLock(PNDIS_RW_LOCK_EX Lock);
-NDISAPI VOID NTAPI NdisAcquireRWLockRead(PNDIS_RW_LOCK_EX Lock, PLOCK_STATE_EX LockState, UCHAR Flags);
-NDISAPI VOID NTAPI NdisAcquireRWLockWrite(PNDIS_RW_LOCK_EX Lock, PLOCK_STATE_EX LockState, UCHAR Flags);
+NDISAPI VOID NTAPI NdisAcquireRWLockRead(PNDIS_RW_LOCK_EX Lock, PLOCK_STATE_EX LockState,
+                                         UCHAR Flags);
+NDISAPI VOID NTAPI NdisAcquireRWLockWrite(PNDIS_RW_LOCK_EX Lock, PLOCK_STATE_EX LockState,
+                                          UCHAR Flags);
 NDISAPI VOID NTAPI NdisReleaseRWLock(PNDIS_RW_LOCK_EX Lock, PLOCK_STATE_EX LockState);
 NDISAPI LONG NTAPI NdisInterlockedIncrement(PLONG Addend);
 NDISAPI LONG NTAPI NdisInterlockedDecrement(PLONG Addend);
 NDISAPI PLIST_ENTRY NTAPI NdisInterlockedInsertTailList(PLIST_ENTRY ListHead, PLIST_ENTRY ListEntry,
                                                         PNDIS_SPIN_LOCK SpinLock);
-NDISAPI PLIST_ENTRY NTAPI NdisInterlockedRemoveHeadList(PLIST_ENTRY ListHead, PNDIS_SPIN_LOCK SpinLock);
+NDISAPI PLIST_ENTRY NTAPI NdisInterlockedRemoveHeadList(PLIST_ENTRY ListHead,
+                                                        PNDIS_SPIN_LOCK SpinLock);
 NDISAPI VOID NTAPI NdisInitializeEvent(PNDIS_EVENT Event);
 NDISAPI VOID NTAPI NdisSetEvent(PNDIS_EVENT Event);
 NDISAPI VOID NTAPI NdisResetEvent(PNDIS_EVENT Event);
@@ -1181,281 +1136,291 @@ NDISAPI NDIS_STATUS NTAPI NdisAllocateTimerObject(NDIS_HANDLE NdisHandle,
                                                   PNDIS_TIMER_CHARACTERISTICS TimerCharacteristics,
                                                   PNDIS_HANDLE TimerObject);
 NDISAPI VOID NTAPI NdisFreeTimerObject(NDIS_HANDLE TimerObject);
-NDISAPI BOOLEAN NTAPI NdisSetTimerObject(NDIS_HANDLE TimerObject, LARGE_INTEGER DueTime, LONG MillisecondsPeriod,
-                                         PVOID FunctionContext);
+NDISAPI BOOLEAN NTAPI NdisSetTimerObject(NDIS_HANDLE TimerObject, LARGE_INTEGER DueTime,
+                                         LONG MillisecondsPeriod, PVOID FunctionContext);
 NDISAPI BOOLEAN NTAPI NdisCancelTimerObject(NDIS_HANDLE TimerObject);
 NDISAPI NDIS_HANDLE NTAPI NdisAllocateIoWorkItem(NDIS_HANDLE NdisObjectHandle);
 NDISAPI VOID NTAPI NdisFreeIoWorkItem(NDIS_HANDLE NdisIoWorkItemHandle);
-NDISAPI VOID NTAPI NdisQueueIoWorkItem(NDIS_HANDLE NdisIoWorkItemHandle, NDIS_IO_WORKITEM_ROUTINE Routine,
-                                       PVOID WorkItemContext);
+NDISAPI VOID NTAPI NdisQueueIoWorkItem(NDIS_HANDLE NdisIoWorkItemHandle,
+                                       NDIS_IO_WORKITEM_ROUTINE Routine, PVOID WorkItemContext);
 NDISAPI VOID NTAPI NdisGetSystemUpTimeEx(PLARGE_INTEGER SystemUpTime);
 NDISAPI NDIS_STATUS NTAPI NdisGetRssProcessorInformation(NDIS_HANDLE NdisHandle,
-                                                         PNDIS_RSS_PROCESSOR_INFO RssProcessorInfo, PSIZE_T Size);
+                                                         PNDIS_RSS_PROCESSOR_INFO RssProcessorInfo,
+                                                         PSIZE_T Size);
 
 NDISAPI NDIS_STATUS NTAPI NdisOpenConfigurationEx(PNDIS_CONFIGURATION_OBJECT ConfigObject,
                                                   PNDIS_HANDLE ConfigurationHandle);
 NDISAPI VOID NTAPI NdisOpenConfiguration(PNDIS_STATUS Status, PNDIS_HANDLE ConfigurationHandle,
                                          NDIS_HANDLE WrapperConfigurationContext);
 NDISAPI VOID NTAPI NdisCloseConfiguration(NDIS_HANDLE ConfigurationHandle);
-NDISAPI VOID NTAPI NdisReadConfiguration(PNDIS_STATUS Status, PNDIS_CONFIGURATION_PARAMETER *ParameterValue,
+NDISAPI VOID NTAPI NdisReadConfiguration(PNDIS_STATUS Status,
+                                         PNDIS_CONFIGURATION_PARAMETER *ParameterValue,
                                          NDIS_HANDLE ConfigurationHandle, PNDIS_STRING Keyword,
                                          NDIS_PARAMETER_TYPE ParameterType);
-NDISAPI VOID NTAPI NdisWriteConfiguration(PNDIS_STATUS Status, NDIS_HANDLE ConfigurationHandle, PNDIS_STRING Keyword,
+NDISAPI VOID NTAPI NdisWriteConfiguration(PNDIS_STATUS Status, NDIS_HANDLE ConfigurationHandle,
+                                          PNDIS_STRING Keyword,
                                           PNDIS_CONFIGURATION_PARAMETER ParameterValue);
-NDISAPI VOID NTAPI NdisReadNetworkAddress(PNDIS_STATUS Status, PVOID *NetworkAddress, PUINT NetworkAddressLength,
+NDISAPI VOID NTAPI NdisReadNetworkAddress(PNDIS_STATUS Status, PVOID *NetworkAddress,
+                                          PUINT NetworkAddressLength,
                                           NDIS_HANDLE ConfigurationHandle);
 NDISAPI VOID NTAPIV NdisWriteErrorLogEntry(NDIS_HANDLE NdisAdapterHandle, ULONG ErrorCode,
                                            ULONG NumberOfErrorValues, ...);
 
-NDISAPI NDIS_STATUS NTAPI NdisRegisterDeviceEx(NDIS_HANDLE NdisHandle,
-                                               PNDIS_DEVICE_OBJECT_ATTRIBUTES DeviceObjectAttributes,
-                                               PDEVICE_OBJECT *DeviceObject, PNDIS_HANDLE NdisDeviceHandle);
+NDISAPI NDIS_STATUS NTAPI
+NdisRegisterDeviceEx(NDIS_HANDLE NdisHandle, PNDIS_DEVICE_OBJECT_ATTRIBUTES DeviceObjectAttributes,
+                     PDEVICE_OBJECT *DeviceObject, PNDIS_HANDLE NdisDeviceHandle);
 NDISAPI VOID NTAPI NdisDeregisterDeviceEx(NDIS_HANDLE NdisDeviceHandle);
 NDISAPI PVOID NTAPI NdisGetDeviceReservedExtension(PDEVICE_OBJECT DeviceObject);
 
 #define NdisMoveMemory(Destination, Source, Length) RtlCopyMemory(Destination, Source, Length)
-#define NdisZeroMemory(Destination, Length) RtlZeroMemory(Destination, Length)
-#define NdisEqualMemory(Source1, Source2, Length) RtlEqualMemory(Source1, Source2, Length)
-#define NdisInitUnicodeString(Destination, Source) RtlInitUnicodeString(Destination, Source)
-#define NDIS_STRING_CONST(Literal) RTL_CONSTANT_STRING(L##Literal)
+#define NdisZeroMemory(Destination, Length)         RtlZeroMemory(Destination, Length)
+#define NdisEqualMemory(Source1, Source2, Length)   RtlEqualMemory(Source1, Source2, Length)
+#define NdisInitUnicodeString(Destination, Source)  RtlInitUnicodeString(Destination, Source)
+#define NDIS_STRING_CONST(Literal)                  RTL_CONSTANT_STRING(L##Literal)
 
 /* ---- Revisions, and the bytes that each has ---- */
 
-#define NDIS_CONFIGURATION_OBJECT_REVISION_1 1
-#define NDIS_DEVICE_OBJECT_ATTRIBUTES_REVISION_1 1
-#define NDIS_HARDWARE_CROSSTIMESTAMP_REVISION_1 1
-#define NDIS_INTERRUPT_MODERATION_PARAMETERS_REVISION_1 1
-#define NDIS_LINK_PARAMETERS_REVISION_1 1
-#define NDIS_LINK_STATE_REVISION_1 1
-#define NDIS_MINIPORT_ADAPTER_GENERAL_ATTRIBUTES_REVISION_1 1
-#define NDIS_MINIPORT_ADAPTER_GENERAL_ATTRIBUTES_REVISION_2 2
+#define NDIS_CONFIGURATION_OBJECT_REVISION_1                        1
+#define NDIS_DEVICE_OBJECT_ATTRIBUTES_REVISION_1                    1
+#define NDIS_HARDWARE_CROSSTIMESTAMP_REVISION_1                     1
+#define NDIS_INTERRUPT_MODERATION_PARAMETERS_REVISION_1             1
+#define NDIS_LINK_PARAMETERS_REVISION_1                             1
+#define NDIS_LINK_STATE_REVISION_1                                  1
+#define NDIS_MINIPORT_ADAPTER_GENERAL_ATTRIBUTES_REVISION_1         1
+#define NDIS_MINIPORT_ADAPTER_GENERAL_ATTRIBUTES_REVISION_2         2
 #define NDIS_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES_REVISION_1 1
 #define NDIS_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES_REVISION_2 2
 #define NDIS_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES_REVISION_3 3
 #define NDIS_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES_REVISION_4 4
-#define NDIS_MINIPORT_ADAPTER_OFFLOAD_ATTRIBUTES_REVISION_1 1
-#define NDIS_MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES_REVISION_1 1
-#define NDIS_MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES_REVISION_2 2
+#define NDIS_MINIPORT_ADAPTER_OFFLOAD_ATTRIBUTES_REVISION_1         1
+#define NDIS_MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES_REVISION_1    1
+#define NDIS_MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES_REVISION_2    2
 #define NDIS_MINIPORT_ADD_DEVICE_REGISTRATION_ATTRIBUTES_REVISION_1 1
-#define NDIS_MINIPORT_DRIVER_CHARACTERISTICS_REVISION_1 1
-#define NDIS_MINIPORT_DRIVER_CHARACTERISTICS_REVISION_2 2
-#define NDIS_MINIPORT_DRIVER_CHARACTERISTICS_REVISION_3 3
-#define NDIS_MINIPORT_INIT_PARAMETERS_REVISION_1 1
-#define NDIS_MINIPORT_PAUSE_PARAMETERS_REVISION_1 1
-#define NDIS_MINIPORT_PNP_CHARACTERISTICS_REVISION_1 1
-#define NDIS_MINIPORT_RESTART_PARAMETERS_REVISION_1 1
-#define NDIS_MINIPORT_SS_CHARACTERISTICS_REVISION_1 1
-#define NDIS_NBL_MEDIA_SPECIFIC_INFO_REVISION_1 1
-#define NDIS_OBJECT_REVISION_1 1
-#define NDIS_OFFLOAD_ENCAPSULATION_REVISION_1 1
-#define NDIS_OFFLOAD_PARAMETERS_REVISION_1 1
-#define NDIS_OFFLOAD_PARAMETERS_REVISION_2 2
-#define NDIS_OFFLOAD_PARAMETERS_REVISION_3 3
-#define NDIS_OFFLOAD_PARAMETERS_REVISION_4 4
-#define NDIS_OFFLOAD_PARAMETERS_REVISION_5 5
-#define NDIS_OFFLOAD_PARAMETERS_REVISION_6 6
-#define NDIS_OFFLOAD_REVISION_1 1
-#define NDIS_OFFLOAD_REVISION_2 2
-#define NDIS_OFFLOAD_REVISION_3 3
-#define NDIS_OFFLOAD_REVISION_4 4
-#define NDIS_OFFLOAD_REVISION_5 5
-#define NDIS_OFFLOAD_REVISION_6 6
-#define NDIS_OFFLOAD_REVISION_7 7
-#define NDIS_OFFLOAD_REVISION_8 8
-#define NDIS_OID_REQUEST_REVISION_1 1
-#define NDIS_OID_REQUEST_REVISION_2 2
-#define NDIS_OPER_STATE_REVISION_1 1
-#define NDIS_PM_CAPABILITIES_REVISION_1 1
-#define NDIS_PM_CAPABILITIES_REVISION_2 2
-#define NDIS_PM_PARAMETERS_REVISION_1 1
-#define NDIS_PM_PARAMETERS_REVISION_2 2
-#define NDIS_POLL_CHARACTERISTICS_REVISION_1 1
-#define NDIS_POLL_DATA_REVISION_1 1
-#define NDIS_POLL_NOTIFICATION_REVISION_1 1
-#define NDIS_PORT_AUTHENTICATION_PARAMETERS_REVISION_1 1
-#define NDIS_PORT_CHARACTERISTICS_REVISION_1 1
-#define NDIS_PORT_STATE_REVISION_1 1
-#define NDIS_RECEIVE_HASH_PARAMETERS_REVISION_1 1
-#define NDIS_RECEIVE_SCALE_CAPABILITIES_REVISION_1 1
-#define NDIS_RECEIVE_SCALE_CAPABILITIES_REVISION_2 2
-#define NDIS_RECEIVE_SCALE_CAPABILITIES_REVISION_3 3
-#define NDIS_RECEIVE_SCALE_PARAMETERS_REVISION_1 1
-#define NDIS_RECEIVE_SCALE_PARAMETERS_REVISION_2 2
-#define NDIS_RECEIVE_SCALE_PARAMETERS_REVISION_3 3
-#define NDIS_RECEIVE_SCALE_PARAMETERS_V2_REVISION_1 1
-#define NDIS_RESTART_GENERAL_ATTRIBUTES_REVISION_1 1
-#define NDIS_RESTART_GENERAL_ATTRIBUTES_REVISION_2 2
-#define NDIS_RSS_PROCESSOR_INFO_REVISION_1 1
-#define NDIS_RSS_PROCESSOR_INFO_REVISION_2 2
-#define NDIS_SG_DMA_DESCRIPTION_REVISION_1 1
-#define NDIS_SG_DMA_DESCRIPTION_REVISION_2 2
-#define NDIS_STATISTICS_INFO_REVISION_1 1
-#define NDIS_STATUS_INDICATION_REVISION_1 1
-#define NDIS_TCP_CONNECTION_OFFLOAD_REVISION_1 1
-#define NDIS_TCP_CONNECTION_OFFLOAD_REVISION_2 2
-#define NDIS_TCP_RECV_SEG_COALESC_OFFLOAD_REVISION_1 1
-#define NDIS_TIMER_CHARACTERISTICS_REVISION_1 1
-#define NDIS_TIMESTAMP_CAPABILITIES_REVISION_1 1
-#define NET_BUFFER_LIST_POOL_PARAMETERS_REVISION_1 1
-#define NET_BUFFER_LIST_POOL_PARAMETERS_REVISION_2 2
-#define NET_BUFFER_POOL_PARAMETERS_REVISION_1 1
-#define NET_BUFFER_POOL_PARAMETERS_REVISION_2 2
-#define NET_DEVICE_PNP_EVENT_REVISION_1 1
-#define NET_PNP_EVENT_NOTIFICATION_REVISION_1 1
-#define NET_PNP_EVENT_NOTIFICATION_REVISION_2 2
+#define NDIS_MINIPORT_DRIVER_CHARACTERISTICS_REVISION_1             1
+#define NDIS_MINIPORT_DRIVER_CHARACTERISTICS_REVISION_2             2
+#define NDIS_MINIPORT_DRIVER_CHARACTERISTICS_REVISION_3             3
+#define NDIS_MINIPORT_INIT_PARAMETERS_REVISION_1                    1
+#define NDIS_MINIPORT_PAUSE_PARAMETERS_REVISION_1                   1
+#define NDIS_MINIPORT_PNP_CHARACTERISTICS_REVISION_1                1
+#define NDIS_MINIPORT_RESTART_PARAMETERS_REVISION_1                 1
+#define NDIS_MINIPORT_SS_CHARACTERISTICS_REVISION_1                 1
+#define NDIS_NBL_MEDIA_SPECIFIC_INFO_REVISION_1                     1
+#define NDIS_OBJECT_REVISION_1                                      1
+#define NDIS_OFFLOAD_ENCAPSULATION_REVISION_1                       1
+#define NDIS_OFFLOAD_PARAMETERS_REVISION_1                          1
+#define NDIS_OFFLOAD_PARAMETERS_REVISION_2                          2
+#define NDIS_OFFLOAD_PARAMETERS_REVISION_3                          3
+#define NDIS_OFFLOAD_PARAMETERS_REVISION_4                          4
+#define NDIS_OFFLOAD_PARAMETERS_REVISION_5                          5
+#define NDIS_OFFLOAD_PARAMETERS_REVISION_6                          6
+#define NDIS_OFFLOAD_REVISION_1                                     1
+#define NDIS_OFFLOAD_REVISION_2                                     2
+#define NDIS_OFFLOAD_REVISION_3                                     3
+#define NDIS_OFFLOAD_REVISION_4                                     4
+#define NDIS_OFFLOAD_REVISION_5                                     5
+#define NDIS_OFFLOAD_REVISION_6                                     6
+#define NDIS_OFFLOAD_REVISION_7                                     7
+#define NDIS_OFFLOAD_REVISION_8                                     8
+#define NDIS_OID_REQUEST_REVISION_1                                 1
+#define NDIS_OID_REQUEST_REVISION_2                                 2
+#define NDIS_OPER_STATE_REVISION_1                                  1
+#define NDIS_PM_CAPABILITIES_REVISION_1                             1
+#define NDIS_PM_CAPABILITIES_REVISION_2                             2
+#define NDIS_PM_PARAMETERS_REVISION_1                               1
+#define NDIS_PM_PARAMETERS_REVISION_2                               2
+#define NDIS_POLL_CHARACTERISTICS_REVISION_1                        1
+#define NDIS_POLL_DATA_REVISION_1                                   1
+#define NDIS_POLL_NOTIFICATION_REVISION_1                           1
+#define NDIS_PORT_AUTHENTICATION_PARAMETERS_REVISION_1              1
+#define NDIS_PORT_CHARACTERISTICS_REVISION_1                        1
+#define NDIS_PORT_STATE_REVISION_1                                  1
+#define NDIS_RECEIVE_HASH_PARAMETERS_REVISION_1                     1
+#define NDIS_RECEIVE_SCALE_CAPABILITIES_REVISION_1                  1
+#define NDIS_RECEIVE_SCALE_CAPABILITIES_REVISION_2                  2
+#define NDIS_RECEIVE_SCALE_CAPABILITIES_REVISION_3                  3
+#define NDIS_RECEIVE_SCALE_PARAMETERS_REVISION_1                    1
+#define NDIS_RECEIVE_SCALE_PARAMETERS_REVISION_2                    2
+#define NDIS_RECEIVE_SCALE_PARAMETERS_REVISION_3                    3
+#define NDIS_RECEIVE_SCALE_PARAMETERS_V2_REVISION_1                 1
+#define NDIS_RESTART_GENERAL_ATTRIBUTES_REVISION_1                  1
+#define NDIS_RESTART_GENERAL_ATTRIBUTES_REVISION_2                  2
+#define NDIS_RSS_PROCESSOR_INFO_REVISION_1                          1
+#define NDIS_RSS_PROCESSOR_INFO_REVISION_2                          2
+#define NDIS_SG_DMA_DESCRIPTION_REVISION_1                          1
+#define NDIS_SG_DMA_DESCRIPTION_REVISION_2                          2
+#define NDIS_STATISTICS_INFO_REVISION_1                             1
+#define NDIS_STATUS_INDICATION_REVISION_1                           1
+#define NDIS_TCP_CONNECTION_OFFLOAD_REVISION_1                      1
+#define NDIS_TCP_CONNECTION_OFFLOAD_REVISION_2                      2
+#define NDIS_TCP_RECV_SEG_COALESC_OFFLOAD_REVISION_1                1
+#define NDIS_TIMER_CHARACTERISTICS_REVISION_1                       1
+#define NDIS_TIMESTAMP_CAPABILITIES_REVISION_1                      1
+#define NET_BUFFER_LIST_POOL_PARAMETERS_REVISION_1                  1
+#define NET_BUFFER_LIST_POOL_PARAMETERS_REVISION_2                  2
+#define NET_BUFFER_POOL_PARAMETERS_REVISION_1                       1
+#define NET_BUFFER_POOL_PARAMETERS_REVISION_2                       2
+#define NET_DEVICE_PNP_EVENT_REVISION_1                             1
+#define NET_PNP_EVENT_NOTIFICATION_REVISION_1                       1
+#define NET_PNP_EVENT_NOTIFICATION_REVISION_2                       2
 
-#define NDIS_SIZEOF_CONFIGURATION_OBJECT_REVISION_1 \
+#define NDIS_SIZEOF_CONFIGURATION_OBJECT_REVISION_1                                                \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_CONFIGURATION_OBJECT, Flags)
-#define NDIS_SIZEOF_DEVICE_OBJECT_ATTRIBUTES_REVISION_1 \
+#define NDIS_SIZEOF_DEVICE_OBJECT_ATTRIBUTES_REVISION_1                                            \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_DEVICE_OBJECT_ATTRIBUTES, DeviceClassGuid)
-#define NDIS_SIZEOF_ENCAPSULATED_PACKET_TASK_OFFLOAD_REVISION_1 \
+#define NDIS_SIZEOF_ENCAPSULATED_PACKET_TASK_OFFLOAD_REVISION_1                                    \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_ENCAPSULATED_PACKET_TASK_OFFLOAD, MaxHeaderSizeSupported)
-#define NDIS_SIZEOF_FILTER_DRIVER_CHARACTERISTICS_REVISION_1 \
+#define NDIS_SIZEOF_FILTER_DRIVER_CHARACTERISTICS_REVISION_1                                       \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_FILTER_DRIVER_CHARACTERISTICS, StatusHandler)
-#define NDIS_SIZEOF_FILTER_DRIVER_CHARACTERISTICS_REVISION_2 \
+#define NDIS_SIZEOF_FILTER_DRIVER_CHARACTERISTICS_REVISION_2                                       \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_FILTER_DRIVER_CHARACTERISTICS, CancelDirectOidRequestHandler)
-#define NDIS_SIZEOF_FILTER_DRIVER_CHARACTERISTICS_REVISION_3 \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_FILTER_DRIVER_CHARACTERISTICS, SynchronousOidRequestCompleteHandler)
-#define NDIS_SIZEOF_HARDWARE_CROSSTIMESTAMP_REVISION_1 \
+#define NDIS_SIZEOF_FILTER_DRIVER_CHARACTERISTICS_REVISION_3                                       \
+    RTL_SIZEOF_THROUGH_FIELD(NDIS_FILTER_DRIVER_CHARACTERISTICS,                                   \
+                             SynchronousOidRequestCompleteHandler)
+#define NDIS_SIZEOF_HARDWARE_CROSSTIMESTAMP_REVISION_1                                             \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_HARDWARE_CROSSTIMESTAMP, SystemTimestamp2)
-#define NDIS_SIZEOF_LINK_PARAMETERS_REVISION_1 \
+#define NDIS_SIZEOF_LINK_PARAMETERS_REVISION_1                                                     \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_LINK_PARAMETERS, AutoNegotiationFlags)
-#define NDIS_SIZEOF_LINK_STATE_REVISION_1 \
+#define NDIS_SIZEOF_LINK_STATE_REVISION_1                                                          \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_LINK_STATE, AutoNegotiationFlags)
-#define NDIS_SIZEOF_MINIPORT_ADAPTER_GENERAL_ATTRIBUTES_REVISION_1 \
+#define NDIS_SIZEOF_MINIPORT_ADAPTER_GENERAL_ATTRIBUTES_REVISION_1                                 \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_ADAPTER_GENERAL_ATTRIBUTES, AutoNegotiationFlags)
-#define NDIS_SIZEOF_MINIPORT_ADAPTER_GENERAL_ATTRIBUTES_REVISION_2 \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_ADAPTER_GENERAL_ATTRIBUTES, PowerManagementCapabilitiesEx)
-#define NDIS_SIZEOF_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES_REVISION_1 \
+#define NDIS_SIZEOF_MINIPORT_ADAPTER_GENERAL_ATTRIBUTES_REVISION_2                                 \
+    RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_ADAPTER_GENERAL_ATTRIBUTES,                             \
+                             PowerManagementCapabilitiesEx)
+#define NDIS_SIZEOF_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES_REVISION_1                         \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES, HDSplitAttributes)
-#define NDIS_SIZEOF_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES_REVISION_2 \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES, CurrentNicSwitchCapabilities)
-#define NDIS_SIZEOF_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES_REVISION_3 \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES, CurrentQosCapabilities)
-#define NDIS_SIZEOF_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES_REVISION_4 \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES, CurrentGftOffloadCapabilities)
-#define NDIS_SIZEOF_MINIPORT_ADAPTER_OFFLOAD_ATTRIBUTES_REVISION_1 \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_ADAPTER_OFFLOAD_ATTRIBUTES, TcpConnectionOffloadHardwareCapabilities)
-#define NDIS_SIZEOF_MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES_REVISION_1 \
+#define NDIS_SIZEOF_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES_REVISION_2                         \
+    RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES,                     \
+                             CurrentNicSwitchCapabilities)
+#define NDIS_SIZEOF_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES_REVISION_3                         \
+    RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES,                     \
+                             CurrentQosCapabilities)
+#define NDIS_SIZEOF_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES_REVISION_4                         \
+    RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES,                     \
+                             CurrentGftOffloadCapabilities)
+#define NDIS_SIZEOF_MINIPORT_ADAPTER_OFFLOAD_ATTRIBUTES_REVISION_1                                 \
+    RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_ADAPTER_OFFLOAD_ATTRIBUTES,                             \
+                             TcpConnectionOffloadHardwareCapabilities)
+#define NDIS_SIZEOF_MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES_REVISION_1                            \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES, InterfaceType)
-#define NDIS_SIZEOF_MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES_REVISION_2 \
+#define NDIS_SIZEOF_MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES_REVISION_2                            \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES, InterfaceType)
-#define NDIS_SIZEOF_MINIPORT_ADD_DEVICE_REGISTRATION_ATTRIBUTES_REVISION_1 \
+#define NDIS_SIZEOF_MINIPORT_ADD_DEVICE_REGISTRATION_ATTRIBUTES_REVISION_1                         \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_ADD_DEVICE_REGISTRATION_ATTRIBUTES, Flags)
-#define NDIS_SIZEOF_MINIPORT_DRIVER_CHARACTERISTICS_REVISION_1 \
+#define NDIS_SIZEOF_MINIPORT_DRIVER_CHARACTERISTICS_REVISION_1                                     \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_DRIVER_CHARACTERISTICS, CancelOidRequestHandler)
-#define NDIS_SIZEOF_MINIPORT_DRIVER_CHARACTERISTICS_REVISION_2 \
+#define NDIS_SIZEOF_MINIPORT_DRIVER_CHARACTERISTICS_REVISION_2                                     \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_DRIVER_CHARACTERISTICS, CancelDirectOidRequestHandler)
-#define NDIS_SIZEOF_MINIPORT_DRIVER_CHARACTERISTICS_REVISION_3 \
+#define NDIS_SIZEOF_MINIPORT_DRIVER_CHARACTERISTICS_REVISION_3                                     \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_DRIVER_CHARACTERISTICS, SynchronousOidRequestHandler)
-#define NDIS_SIZEOF_MINIPORT_INIT_PARAMETER_REVISION_1 \
+#define NDIS_SIZEOF_MINIPORT_INIT_PARAMETER_REVISION_1                                             \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_INIT_PARAMETERS, PciDeviceCustomProperties)
-#define NDIS_SIZEOF_MINIPORT_PAUSE_PARAMETERS_REVISION_1 \
+#define NDIS_SIZEOF_MINIPORT_PAUSE_PARAMETERS_REVISION_1                                           \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_PAUSE_PARAMETERS, PauseReason)
-#define NDIS_SIZEOF_MINIPORT_PNP_CHARACTERISTICS_REVISION_1 \
+#define NDIS_SIZEOF_MINIPORT_PNP_CHARACTERISTICS_REVISION_1                                        \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_PNP_CHARACTERISTICS, Flags)
-#define NDIS_SIZEOF_MINIPORT_RESTART_PARAMETERS_REVISION_1 \
+#define NDIS_SIZEOF_MINIPORT_RESTART_PARAMETERS_REVISION_1                                         \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_RESTART_PARAMETERS, Flags)
-#define NDIS_SIZEOF_MINIPORT_SS_CHARACTERISTICS_REVISION_1 \
+#define NDIS_SIZEOF_MINIPORT_SS_CHARACTERISTICS_REVISION_1                                         \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_SS_CHARACTERISTICS, CancelIdleNotificationHandler)
-#define NDIS_SIZEOF_NBL_MEDIA_SPECIFIC_INFO_REVISION_1 \
+#define NDIS_SIZEOF_NBL_MEDIA_SPECIFIC_INFO_REVISION_1                                             \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_NBL_MEDIA_SPECIFIC_INFORMATION_EX, Data)
 #define NDIS_SIZEOF_NDIS_OFFLOAD_REVISION_1 RTL_SIZEOF_THROUGH_FIELD(NDIS_OFFLOAD, Flags)
 #define NDIS_SIZEOF_NDIS_OFFLOAD_REVISION_2 RTL_SIZEOF_THROUGH_FIELD(NDIS_OFFLOAD, IPsecV2)
-#define NDIS_SIZEOF_NDIS_OFFLOAD_REVISION_3 \
+#define NDIS_SIZEOF_NDIS_OFFLOAD_REVISION_3                                                        \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_OFFLOAD, EncapsulatedPacketTaskOffloadGre)
-#define NDIS_SIZEOF_NDIS_OFFLOAD_REVISION_4 \
+#define NDIS_SIZEOF_NDIS_OFFLOAD_REVISION_4                                                        \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_OFFLOAD, EncapsulationTypes)
 #define NDIS_SIZEOF_NDIS_OFFLOAD_REVISION_5 RTL_SIZEOF_THROUGH_FIELD(NDIS_OFFLOAD, Rfc6877Xlat)
 #define NDIS_SIZEOF_NDIS_OFFLOAD_REVISION_6 RTL_SIZEOF_THROUGH_FIELD(NDIS_OFFLOAD, UdpSegmentation)
 #define NDIS_SIZEOF_NDIS_OFFLOAD_REVISION_7 RTL_SIZEOF_THROUGH_FIELD(NDIS_OFFLOAD, UdpSegmentation)
 #define NDIS_SIZEOF_NDIS_OFFLOAD_REVISION_8 RTL_SIZEOF_THROUGH_FIELD(NDIS_OFFLOAD, UdpRsc)
-#define NDIS_SIZEOF_NDIS_PM_CAPABILITIES_REVISION_1 \
+#define NDIS_SIZEOF_NDIS_PM_CAPABILITIES_REVISION_1                                                \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_PM_CAPABILITIES, MinLinkChangeWakeUp)
-#define NDIS_SIZEOF_NDIS_PM_CAPABILITIES_REVISION_2 \
+#define NDIS_SIZEOF_NDIS_PM_CAPABILITIES_REVISION_2                                                \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_PM_CAPABILITIES, MediaSpecificWakeUpEvents)
-#define NDIS_SIZEOF_NDIS_PM_PARAMETERS_REVISION_1 \
+#define NDIS_SIZEOF_NDIS_PM_PARAMETERS_REVISION_1                                                  \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_PM_PARAMETERS, WakeUpFlags)
-#define NDIS_SIZEOF_NDIS_PM_PARAMETERS_REVISION_2 \
+#define NDIS_SIZEOF_NDIS_PM_PARAMETERS_REVISION_2                                                  \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_PM_PARAMETERS, MediaSpecificWakeUpEvents)
-#define NDIS_SIZEOF_NDIS_POLL_CHARACTERISTICS_REVISION_1 \
+#define NDIS_SIZEOF_NDIS_POLL_CHARACTERISTICS_REVISION_1                                           \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_POLL_CHARACTERISTICS, PollHandler)
 #define NDIS_SIZEOF_NDIS_POLL_DATA_REVISION_1 RTL_SIZEOF_THROUGH_FIELD(NDIS_POLL_DATA, Receive)
-#define NDIS_SIZEOF_NDIS_POLL_NOTIFICATION_REVISION_1 \
+#define NDIS_SIZEOF_NDIS_POLL_NOTIFICATION_REVISION_1                                              \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_POLL_NOTIFICATION, Enabled)
-#define NDIS_SIZEOF_NET_BUFFER_LIST_POOL_PARAMETERS_REVISION_1 \
+#define NDIS_SIZEOF_NET_BUFFER_LIST_POOL_PARAMETERS_REVISION_1                                     \
     RTL_SIZEOF_THROUGH_FIELD(NET_BUFFER_LIST_POOL_PARAMETERS, DataSize)
-#define NDIS_SIZEOF_NET_BUFFER_LIST_POOL_PARAMETERS_REVISION_2 \
+#define NDIS_SIZEOF_NET_BUFFER_LIST_POOL_PARAMETERS_REVISION_2                                     \
     RTL_SIZEOF_THROUGH_FIELD(NET_BUFFER_LIST_POOL_PARAMETERS, Flags)
-#define NDIS_SIZEOF_NET_BUFFER_POOL_PARAMETERS_REVISION_1 \
+#define NDIS_SIZEOF_NET_BUFFER_POOL_PARAMETERS_REVISION_1                                          \
     RTL_SIZEOF_THROUGH_FIELD(NET_BUFFER_POOL_PARAMETERS, DataSize)
-#define NDIS_SIZEOF_NET_BUFFER_POOL_PARAMETERS_REVISION_2 \
+#define NDIS_SIZEOF_NET_BUFFER_POOL_PARAMETERS_REVISION_2                                          \
     RTL_SIZEOF_THROUGH_FIELD(NET_BUFFER_POOL_PARAMETERS, Flags)
-#define NDIS_SIZEOF_NET_DEVICE_PNP_EVENT_REVISION_1 \
+#define NDIS_SIZEOF_NET_DEVICE_PNP_EVENT_REVISION_1                                                \
     RTL_SIZEOF_THROUGH_FIELD(NET_DEVICE_PNP_EVENT, NdisReserved)
-#define NDIS_SIZEOF_NET_PNP_EVENT_NOTIFICATION_REVISION_1 \
+#define NDIS_SIZEOF_NET_PNP_EVENT_NOTIFICATION_REVISION_1                                          \
     RTL_SIZEOF_THROUGH_FIELD(NET_PNP_EVENT_NOTIFICATION, Flags)
-#define NDIS_SIZEOF_NET_PNP_EVENT_NOTIFICATION_REVISION_2 \
+#define NDIS_SIZEOF_NET_PNP_EVENT_NOTIFICATION_REVISION_2                                          \
     RTL_SIZEOF_THROUGH_FIELD(NET_PNP_EVENT_NOTIFICATION, VPortId)
-#define NDIS_SIZEOF_OFFLOAD_ENCAPSULATION_REVISION_1 \
+#define NDIS_SIZEOF_OFFLOAD_ENCAPSULATION_REVISION_1                                               \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_OFFLOAD_ENCAPSULATION, IPv6.HeaderSize)
-#define NDIS_SIZEOF_OFFLOAD_PARAMETERS_REVISION_1 \
+#define NDIS_SIZEOF_OFFLOAD_PARAMETERS_REVISION_1                                                  \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_OFFLOAD_PARAMETERS, Flags)
-#define NDIS_SIZEOF_OFFLOAD_PARAMETERS_REVISION_2 \
+#define NDIS_SIZEOF_OFFLOAD_PARAMETERS_REVISION_2                                                  \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_OFFLOAD_PARAMETERS, IPsecV2IPv4)
-#define NDIS_SIZEOF_OFFLOAD_PARAMETERS_REVISION_3 \
+#define NDIS_SIZEOF_OFFLOAD_PARAMETERS_REVISION_3                                                  \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_OFFLOAD_PARAMETERS, EncapsulationTypes)
-#define NDIS_SIZEOF_OFFLOAD_PARAMETERS_REVISION_4 \
+#define NDIS_SIZEOF_OFFLOAD_PARAMETERS_REVISION_4                                                  \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_OFFLOAD_PARAMETERS, EncapsulationProtocolParameters)
-#define NDIS_SIZEOF_OFFLOAD_PARAMETERS_REVISION_5 \
+#define NDIS_SIZEOF_OFFLOAD_PARAMETERS_REVISION_5                                                  \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_OFFLOAD_PARAMETERS, UdpSegmentation)
-#define NDIS_SIZEOF_OFFLOAD_PARAMETERS_REVISION_6 \
+#define NDIS_SIZEOF_OFFLOAD_PARAMETERS_REVISION_6                                                  \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_OFFLOAD_PARAMETERS, UdpRsc)
 #define NDIS_SIZEOF_OID_REQUEST_REVISION_1 RTL_SIZEOF_THROUGH_FIELD(NDIS_OID_REQUEST, Reserved2)
 #define NDIS_SIZEOF_OID_REQUEST_REVISION_2 RTL_SIZEOF_THROUGH_FIELD(NDIS_OID_REQUEST, Flags)
-#define NDIS_SIZEOF_PORT_AUTHENTICATION_PARAMETERS_REVISION_1 \
+#define NDIS_SIZEOF_PORT_AUTHENTICATION_PARAMETERS_REVISION_1                                      \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_PORT_AUTHENTICATION_PARAMETERS, RcvAuthorizationState)
-#define NDIS_SIZEOF_PORT_CHARACTERISTICS_REVISION_1 \
+#define NDIS_SIZEOF_PORT_CHARACTERISTICS_REVISION_1                                                \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_PORT_CHARACTERISTICS, RcvAuthorizationState)
-#define NDIS_SIZEOF_RECEIVE_HASH_PARAMETERS_REVISION_1 \
+#define NDIS_SIZEOF_RECEIVE_HASH_PARAMETERS_REVISION_1                                             \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_RECEIVE_HASH_PARAMETERS, HashSecretKeyOffset)
-#define NDIS_SIZEOF_RECEIVE_SCALE_CAPABILITIES_REVISION_1 \
+#define NDIS_SIZEOF_RECEIVE_SCALE_CAPABILITIES_REVISION_1                                          \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_RECEIVE_SCALE_CAPABILITIES, NumberOfReceiveQueues)
-#define NDIS_SIZEOF_RECEIVE_SCALE_CAPABILITIES_REVISION_2 \
+#define NDIS_SIZEOF_RECEIVE_SCALE_CAPABILITIES_REVISION_2                                          \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_RECEIVE_SCALE_CAPABILITIES, NumberOfIndirectionTableEntries)
-#define NDIS_SIZEOF_RECEIVE_SCALE_CAPABILITIES_REVISION_3 \
+#define NDIS_SIZEOF_RECEIVE_SCALE_CAPABILITIES_REVISION_3                                          \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_RECEIVE_SCALE_CAPABILITIES, NumberOfIndirectionTableEntries)
-#define NDIS_SIZEOF_RECEIVE_SCALE_PARAMETERS_REVISION_1 \
+#define NDIS_SIZEOF_RECEIVE_SCALE_PARAMETERS_REVISION_1                                            \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_RECEIVE_SCALE_PARAMETERS, HashSecretKeyOffset)
-#define NDIS_SIZEOF_RECEIVE_SCALE_PARAMETERS_REVISION_2 \
+#define NDIS_SIZEOF_RECEIVE_SCALE_PARAMETERS_REVISION_2                                            \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_RECEIVE_SCALE_PARAMETERS, ProcessorMasksEntrySize)
-#define NDIS_SIZEOF_RECEIVE_SCALE_PARAMETERS_REVISION_3 \
+#define NDIS_SIZEOF_RECEIVE_SCALE_PARAMETERS_REVISION_3                                            \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_RECEIVE_SCALE_PARAMETERS, DefaultProcessorNumber)
-#define NDIS_SIZEOF_RECEIVE_SCALE_PARAMETERS_V2_REVISION_1 \
+#define NDIS_SIZEOF_RECEIVE_SCALE_PARAMETERS_V2_REVISION_1                                         \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_RECEIVE_SCALE_PARAMETERS_V2, NumberOfIndirectionTableEntries)
-#define NDIS_SIZEOF_RESTART_GENERAL_ATTRIBUTES_REVISION_1 \
+#define NDIS_SIZEOF_RESTART_GENERAL_ATTRIBUTES_REVISION_1                                          \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_RESTART_GENERAL_ATTRIBUTES, SupportedOidListLength)
-#define NDIS_SIZEOF_RESTART_GENERAL_ATTRIBUTES_REVISION_2 \
+#define NDIS_SIZEOF_RESTART_GENERAL_ATTRIBUTES_REVISION_2                                          \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_RESTART_GENERAL_ATTRIBUTES, MaxLookaheadSizeAccessed)
-#define NDIS_SIZEOF_RSS_PROCESSOR_INFO_REVISION_1 \
+#define NDIS_SIZEOF_RSS_PROCESSOR_INFO_REVISION_1                                                  \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_RSS_PROCESSOR_INFO, RssProcessorEntrySize)
-#define NDIS_SIZEOF_RSS_PROCESSOR_INFO_REVISION_2 \
+#define NDIS_SIZEOF_RSS_PROCESSOR_INFO_REVISION_2                                                  \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_RSS_PROCESSOR_INFO, RssProfile)
-#define NDIS_SIZEOF_RSS_PROCESSOR_REVISION_1 \
+#define NDIS_SIZEOF_RSS_PROCESSOR_REVISION_1                                                       \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_RSS_PROCESSOR, PreferenceIndex)
-#define NDIS_SIZEOF_SG_DMA_DESCRIPTION_REVISION_1 \
+#define NDIS_SIZEOF_SG_DMA_DESCRIPTION_REVISION_1                                                  \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_SG_DMA_DESCRIPTION, ScatterGatherListSize)
-#define NDIS_SIZEOF_SG_DMA_DESCRIPTION_REVISION_2 \
+#define NDIS_SIZEOF_SG_DMA_DESCRIPTION_REVISION_2                                                  \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_SG_DMA_DESCRIPTION, PdoOverride)
-#define NDIS_SIZEOF_STATISTICS_INFO_REVISION_1 \
+#define NDIS_SIZEOF_STATISTICS_INFO_REVISION_1                                                     \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_STATISTICS_INFO, ifHCOutBroadcastOctets)
-#define NDIS_SIZEOF_STATUS_INDICATION_REVISION_1 \
+#define NDIS_SIZEOF_STATUS_INDICATION_REVISION_1                                                   \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_STATUS_INDICATION, NdisReserved)
-#define NDIS_SIZEOF_TCP_CONNECTION_OFFLOAD_REVISION_1 \
+#define NDIS_SIZEOF_TCP_CONNECTION_OFFLOAD_REVISION_1                                              \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_TCP_CONNECTION_OFFLOAD, Flags)
-#define NDIS_SIZEOF_TCP_CONNECTION_OFFLOAD_REVISION_2 \
+#define NDIS_SIZEOF_TCP_CONNECTION_OFFLOAD_REVISION_2                                              \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_TCP_CONNECTION_OFFLOAD, Flags)
-#define NDIS_SIZEOF_TIMER_CHARACTERISTICS_REVISION_1 \
+#define NDIS_SIZEOF_TIMER_CHARACTERISTICS_REVISION_1                                               \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_TIMER_CHARACTERISTICS, FunctionContext)
-#define NDIS_SIZEOF_TIMESTAMP_CAPABILITIES_REVISION_1 \
+#define NDIS_SIZEOF_TIMESTAMP_CAPABILITIES_REVISION_1                                              \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_TIMESTAMP_CAPABILITIES, TimestampFlags)

@@ -2,9 +2,10 @@
 /* Copyright (C) 2026 Wintun authors */
 
 /*
- * Base types, calling conventions and language helpers for every other header of this folder. The layout is that
- * of Windows on every target, the host's Linux included, where kernel functions keep the Microsoft calling
- * convention and LONG is int because long has 64 bits there. Nothing here may clash with a libc header.
+ * Base types, calling conventions and language helpers for every other header of this folder. The
+ * layout is that of Windows on every target, the host's Linux included, where kernel functions keep
+ * the Microsoft calling convention and LONG is int because long has 64 bits there. Nothing here may
+ * clash with a libc header.
  */
 
 #pragma once
@@ -26,13 +27,13 @@
 #endif
 
 #ifdef _WIN32
-#define NTAPI __stdcall
-#define NTAPIV __cdecl
-#define FASTCALL __fastcall
+#define NTAPI           __stdcall
+#define NTAPIV          __cdecl
+#define FASTCALL        __fastcall
 #define DECLSPEC_IMPORT __declspec(dllimport)
 #elif defined(_AMD64_)
-#define NTAPI __attribute__((ms_abi))
-#define NTAPIV NTAPI
+#define NTAPI    __attribute__((ms_abi))
+#define NTAPIV   NTAPI
 #define FASTCALL NTAPI
 #define DECLSPEC_IMPORT
 #else
@@ -42,13 +43,14 @@
 #define DECLSPEC_IMPORT
 #endif
 
-#define CALLBACK NTAPI
+#define CALLBACK              NTAPI
 #define DECLSPEC_ALIGN(Bytes) __attribute__((aligned(Bytes)))
-#define DECLSPEC_NORETURN __attribute__((noreturn))
-#define DECLSPEC_NOINLINE __attribute__((noinline))
-#define FORCEINLINE static __inline__ __attribute__((always_inline, unused))
+#define DECLSPEC_NORETURN     __attribute__((noreturn))
+#define DECLSPEC_NOINLINE     __attribute__((noinline))
+#define FORCEINLINE           static __inline__ __attribute__((always_inline, unused))
 
-/* A module that implements these functions, and not merely calls them, defines the names as empty. */
+/* A module that implements these functions, and not merely calls them, defines the names as empty.
+ */
 #ifndef NTKERNELAPI
 #define NTKERNELAPI DECLSPEC_IMPORT
 #endif
@@ -59,10 +61,10 @@
 #define NTHALAPI DECLSPEC_IMPORT
 #endif
 
-#define VOID void
-#define CONST const
-#define TRUE 1
-#define FALSE 0
+#define VOID          void
+#define CONST         const
+#define TRUE          1
+#define FALSE         0
 #define ANYSIZE_ARRAY 1
 
 #ifdef _WIN32
@@ -182,58 +184,58 @@ typedef struct _GROUP_AFFINITY {
     USHORT Group, Reserved[3];
 } GROUP_AFFINITY, *PGROUP_AFFINITY;
 
-#define OBJ_INHERIT 0x00000002
-#define OBJ_PERMANENT 0x00000010
-#define OBJ_EXCLUSIVE 0x00000020
-#define OBJ_CASE_INSENSITIVE 0x00000040
-#define OBJ_OPENIF 0x00000080
-#define OBJ_KERNEL_HANDLE 0x00000200
+#define OBJ_INHERIT            0x00000002
+#define OBJ_PERMANENT          0x00000010
+#define OBJ_EXCLUSIVE          0x00000020
+#define OBJ_CASE_INSENSITIVE   0x00000040
+#define OBJ_OPENIF             0x00000080
+#define OBJ_KERNEL_HANDLE      0x00000200
 #define OBJ_FORCE_ACCESS_CHECK 0x00000400
 
 #define InitializeObjectAttributes(Object, Name, Flags, Root, Descriptor)                          \
-    (*(Object) = (OBJECT_ATTRIBUTES){ .Length = sizeof(OBJECT_ATTRIBUTES),                         \
-                                      .RootDirectory = (Root),                                     \
-                                      .ObjectName = (Name),                                        \
-                                      .Attributes = (Flags),                                       \
-                                      .SecurityDescriptor = (Descriptor) })
+    (*(Object) = (OBJECT_ATTRIBUTES){.Length = sizeof(OBJECT_ATTRIBUTES),                          \
+                                     .RootDirectory = (Root),                                      \
+                                     .ObjectName = (Name),                                         \
+                                     .Attributes = (Flags),                                        \
+                                     .SecurityDescriptor = (Descriptor)})
 
 #define RTL_CONSTANT_STRING(Literal)                                                               \
-    {                                                                                              \
-        .Length = sizeof(Literal) - sizeof((Literal)[0]), .MaximumLength = sizeof(Literal),        \
-        .Buffer = (Literal)                                                                        \
-    }
+    {.Length = sizeof(Literal) - sizeof((Literal)[0]),                                             \
+     .MaximumLength = sizeof(Literal),                                                             \
+     .Buffer = (Literal)}
 
-#define C_ASSERT(Expression) _Static_assert(Expression, #Expression)
-#define UNREFERENCED_PARAMETER(Name) ((void)(Name))
-#define ARRAYSIZE(Array) (sizeof(Array) / sizeof((Array)[0]))
-#define RTL_NUMBER_OF(Array) ARRAYSIZE(Array)
-#define FIELD_OFFSET(Type, Field) ((LONG)offsetof(Type, Field))
-#define RTL_FIELD_SIZE(Type, Field) (sizeof(((Type *)0)->Field))
+#define C_ASSERT(Expression)                  _Static_assert(Expression, #Expression)
+#define UNREFERENCED_PARAMETER(Name)          ((void)(Name))
+#define ARRAYSIZE(Array)                      (sizeof(Array) / sizeof((Array)[0]))
+#define RTL_NUMBER_OF(Array)                  ARRAYSIZE(Array)
+#define FIELD_OFFSET(Type, Field)             ((LONG)offsetof(Type, Field))
+#define RTL_FIELD_SIZE(Type, Field)           (sizeof(((Type *)0)->Field))
 #define RTL_SIZEOF_THROUGH_FIELD(Type, Field) (offsetof(Type, Field) + RTL_FIELD_SIZE(Type, Field))
-#define CONTAINING_RECORD(Address, Type, Field) ((Type *)((PUCHAR)(Address) - offsetof(Type, Field)))
+#define CONTAINING_RECORD(Address, Type, Field)                                                    \
+    ((Type *)((PUCHAR)(Address) - offsetof(Type, Field)))
 #define NT_SUCCESS(Status) ((NTSTATUS)(Status) >= 0)
-#define NT_ERROR(Status) ((ULONG)(Status) >> 30 == 3)
-#define LOWORD(Value) ((USHORT)((ULONG_PTR)(Value) & 0xFFFF))
-#define HIWORD(Value) ((USHORT)((ULONG_PTR)(Value) >> 16 & 0xFFFF))
+#define NT_ERROR(Status)   ((ULONG)(Status) >> 30 == 3)
+#define LOWORD(Value)      ((USHORT)((ULONG_PTR)(Value) & 0xFFFF))
+#define HIWORD(Value)      ((USHORT)((ULONG_PTR)(Value) >> 16 & 0xFFFF))
 
-#define MAXUCHAR 0xFF
-#define MAXUSHORT 0xFFFF
-#define MAXLONG 0x7FFFFFFF
-#define MAXULONG 0xFFFFFFFFU
-#define MAXLONGLONG 0x7FFFFFFFFFFFFFFFLL
+#define MAXUCHAR     0xFF
+#define MAXUSHORT    0xFFFF
+#define MAXLONG      0x7FFFFFFF
+#define MAXULONG     0xFFFFFFFFU
+#define MAXLONGLONG  0x7FFFFFFFFFFFFFFFLL
 #define MAXULONGLONG 0xFFFFFFFFFFFFFFFFULL
-#define MAXSIZE_T ((SIZE_T)~(SIZE_T)0)
+#define MAXSIZE_T    ((SIZE_T) ~(SIZE_T)0)
 #define UNICODE_NULL ((WCHAR)0)
 
 /* Handles and pointers of 32-bit callers arrive as 32-bit numbers. */
 #define HandleToULong(Handle) ((ULONG)(ULONG_PTR)(Handle))
-#define ULongToHandle(Value) ((HANDLE)(ULONG_PTR)(ULONG)(Value))
-#define ULongToPtr(Value) ((PVOID)(ULONG_PTR)(ULONG)(Value))
-#define PtrToUlong(Pointer) ((ULONG)(ULONG_PTR)(Pointer))
+#define ULongToHandle(Value)  ((HANDLE)(ULONG_PTR)(ULONG)(Value))
+#define ULongToPtr(Value)     ((PVOID)(ULONG_PTR)(ULONG)(Value))
+#define PtrToUlong(Pointer)   ((ULONG)(ULONG_PTR)(Pointer))
 
 #ifdef INITGUID
 #define DEFINE_GUID(Name, L, W1, W2, B1, B2, B3, B4, B5, B6, B7, B8)                               \
-    const GUID Name = { L, W1, W2, { B1, B2, B3, B4, B5, B6, B7, B8 } }
+    const GUID Name = {L, W1, W2, {B1, B2, B3, B4, B5, B6, B7, B8}}
 #else
 #define DEFINE_GUID(Name, L, W1, W2, B1, B2, B3, B4, B5, B6, B7, B8) extern const GUID Name
 #endif

@@ -2,8 +2,9 @@
 /* Copyright (C) 2026 Wintun authors */
 
 /*
- * What wdm.h leaves out and this tree needs: security, processes, event tracing, address formatting, and for the
- * host the exception and unwind structures of x64. Include this one rather than wdm.h.
+ * What wdm.h leaves out and this tree needs: security, processes, event tracing, address
+ * formatting, and for the host the exception and unwind structures of x64. Include this one rather
+ * than wdm.h.
  */
 
 #pragma once
@@ -108,62 +109,67 @@ typedef struct _SECURITY_DESCRIPTOR_RELATIVE {
     ULONG Owner, Group, Sacl, Dacl;
 } SECURITY_DESCRIPTOR_RELATIVE, *PISECURITY_DESCRIPTOR_RELATIVE;
 
-#define SECURITY_DESCRIPTOR_REVISION 1
+#define SECURITY_DESCRIPTOR_REVISION   1
 #define SECURITY_DESCRIPTOR_MIN_LENGTH sizeof(SECURITY_DESCRIPTOR)
-#define SE_OWNER_DEFAULTED 0x0001
-#define SE_GROUP_DEFAULTED 0x0002
-#define SE_DACL_PRESENT 0x0004
-#define SE_DACL_DEFAULTED 0x0008
-#define SE_SACL_PRESENT 0x0010
-#define SE_DACL_PROTECTED 0x1000
-#define SE_SELF_RELATIVE 0x8000
-#define OWNER_SECURITY_INFORMATION 0x00000001
-#define GROUP_SECURITY_INFORMATION 0x00000002
-#define DACL_SECURITY_INFORMATION 0x00000004
-#define SACL_SECURITY_INFORMATION 0x00000008
-#define ACL_REVISION 2
-#define ACCESS_ALLOWED_ACE_TYPE 0
-#define ACCESS_DENIED_ACE_TYPE 1
-#define OBJECT_INHERIT_ACE 0x01
-#define CONTAINER_INHERIT_ACE 0x02
-#define INHERIT_ONLY_ACE 0x08
-#define SID_REVISION 1
-#define SID_MAX_SUB_AUTHORITIES 15
-#define SECURITY_NT_AUTHORITY { 0, 0, 0, 0, 0, 5 }
-#define SECURITY_WORLD_SID_AUTHORITY { 0, 0, 0, 0, 0, 1 }
-#define SECURITY_WORLD_RID 0
-#define SECURITY_LOCAL_SYSTEM_RID 18
-#define SECURITY_BUILTIN_DOMAIN_RID 32
-#define DOMAIN_ALIAS_RID_ADMINS 544
-#define DOMAIN_ALIAS_RID_USERS 545
+#define SE_OWNER_DEFAULTED             0x0001
+#define SE_GROUP_DEFAULTED             0x0002
+#define SE_DACL_PRESENT                0x0004
+#define SE_DACL_DEFAULTED              0x0008
+#define SE_SACL_PRESENT                0x0010
+#define SE_DACL_PROTECTED              0x1000
+#define SE_SELF_RELATIVE               0x8000
+#define OWNER_SECURITY_INFORMATION     0x00000001
+#define GROUP_SECURITY_INFORMATION     0x00000002
+#define DACL_SECURITY_INFORMATION      0x00000004
+#define SACL_SECURITY_INFORMATION      0x00000008
+#define ACL_REVISION                   2
+#define ACCESS_ALLOWED_ACE_TYPE        0
+#define ACCESS_DENIED_ACE_TYPE         1
+#define OBJECT_INHERIT_ACE             0x01
+#define CONTAINER_INHERIT_ACE          0x02
+#define INHERIT_ONLY_ACE               0x08
+#define SID_REVISION                   1
+#define SID_MAX_SUB_AUTHORITIES        15
+#define SECURITY_NT_AUTHORITY          {0, 0, 0, 0, 0, 5}
+#define SECURITY_WORLD_SID_AUTHORITY   {0, 0, 0, 0, 0, 1}
+#define SECURITY_WORLD_RID             0
+#define SECURITY_LOCAL_SYSTEM_RID      18
+#define SECURITY_BUILTIN_DOMAIN_RID    32
+#define DOMAIN_ALIAS_RID_ADMINS        544
+#define DOMAIN_ALIAS_RID_USERS         545
 
 NTKERNELAPI BOOLEAN NTAPI SeAccessCheck(PSECURITY_DESCRIPTOR SecurityDescriptor,
                                         PSECURITY_SUBJECT_CONTEXT SubjectSecurityContext,
                                         BOOLEAN SubjectContextLocked, ACCESS_MASK DesiredAccess,
-                                        ACCESS_MASK PreviouslyGrantedAccess, PPRIVILEGE_SET *Privileges,
-                                        PGENERIC_MAPPING GenericMapping, KPROCESSOR_MODE AccessMode,
-                                        PACCESS_MASK GrantedAccess, PNTSTATUS AccessStatus);
+                                        ACCESS_MASK PreviouslyGrantedAccess,
+                                        PPRIVILEGE_SET *Privileges, PGENERIC_MAPPING GenericMapping,
+                                        KPROCESSOR_MODE AccessMode, PACCESS_MASK GrantedAccess,
+                                        PNTSTATUS AccessStatus);
 NTKERNELAPI VOID NTAPI SeFreePrivileges(PPRIVILEGE_SET Privileges);
 NTKERNELAPI VOID NTAPI SeCaptureSubjectContext(PSECURITY_SUBJECT_CONTEXT SubjectContext);
 NTKERNELAPI VOID NTAPI SeLockSubjectContext(PSECURITY_SUBJECT_CONTEXT SubjectContext);
 NTKERNELAPI VOID NTAPI SeUnlockSubjectContext(PSECURITY_SUBJECT_CONTEXT SubjectContext);
 NTKERNELAPI VOID NTAPI SeReleaseSubjectContext(PSECURITY_SUBJECT_CONTEXT SubjectContext);
-NTSYSAPI NTSTATUS NTAPI RtlCreateSecurityDescriptor(PSECURITY_DESCRIPTOR SecurityDescriptor, ULONG Revision);
-NTSYSAPI NTSTATUS NTAPI RtlSetDaclSecurityDescriptor(PSECURITY_DESCRIPTOR SecurityDescriptor, BOOLEAN DaclPresent,
-                                                     PACL Dacl, BOOLEAN DaclDefaulted);
-NTSYSAPI NTSTATUS NTAPI RtlGetDaclSecurityDescriptor(PSECURITY_DESCRIPTOR SecurityDescriptor, PBOOLEAN DaclPresent,
-                                                     PACL *Dacl, PBOOLEAN DaclDefaulted);
-NTSYSAPI NTSTATUS NTAPI RtlSetOwnerSecurityDescriptor(PSECURITY_DESCRIPTOR SecurityDescriptor, PSID Owner,
-                                                      BOOLEAN OwnerDefaulted);
-NTSYSAPI NTSTATUS NTAPI RtlSetGroupSecurityDescriptor(PSECURITY_DESCRIPTOR SecurityDescriptor, PSID Group,
-                                                      BOOLEAN GroupDefaulted);
+NTSYSAPI NTSTATUS NTAPI RtlCreateSecurityDescriptor(PSECURITY_DESCRIPTOR SecurityDescriptor,
+                                                    ULONG Revision);
+NTSYSAPI NTSTATUS NTAPI RtlSetDaclSecurityDescriptor(PSECURITY_DESCRIPTOR SecurityDescriptor,
+                                                     BOOLEAN DaclPresent, PACL Dacl,
+                                                     BOOLEAN DaclDefaulted);
+NTSYSAPI NTSTATUS NTAPI RtlGetDaclSecurityDescriptor(PSECURITY_DESCRIPTOR SecurityDescriptor,
+                                                     PBOOLEAN DaclPresent, PACL *Dacl,
+                                                     PBOOLEAN DaclDefaulted);
+NTSYSAPI NTSTATUS NTAPI RtlSetOwnerSecurityDescriptor(PSECURITY_DESCRIPTOR SecurityDescriptor,
+                                                      PSID Owner, BOOLEAN OwnerDefaulted);
+NTSYSAPI NTSTATUS NTAPI RtlSetGroupSecurityDescriptor(PSECURITY_DESCRIPTOR SecurityDescriptor,
+                                                      PSID Group, BOOLEAN GroupDefaulted);
 NTSYSAPI BOOLEAN NTAPI RtlValidSecurityDescriptor(PSECURITY_DESCRIPTOR SecurityDescriptor);
-NTSYSAPI BOOLEAN NTAPI RtlValidRelativeSecurityDescriptor(PSECURITY_DESCRIPTOR SecurityDescriptorInput,
-                                                          ULONG SecurityDescriptorLength,
-                                                          SECURITY_INFORMATION RequiredInformation);
+NTSYSAPI BOOLEAN NTAPI RtlValidRelativeSecurityDescriptor(
+    PSECURITY_DESCRIPTOR SecurityDescriptorInput, ULONG SecurityDescriptorLength,
+    SECURITY_INFORMATION RequiredInformation);
 NTSYSAPI ULONG NTAPI RtlLengthSecurityDescriptor(PSECURITY_DESCRIPTOR SecurityDescriptor);
 NTSYSAPI NTSTATUS NTAPI RtlCreateAcl(PACL Acl, ULONG AclLength, ULONG AclRevision);
-NTSYSAPI NTSTATUS NTAPI RtlAddAccessAllowedAce(PACL Acl, ULONG AceRevision, ACCESS_MASK AccessMask, PSID Sid);
+NTSYSAPI NTSTATUS NTAPI RtlAddAccessAllowedAce(PACL Acl, ULONG AceRevision, ACCESS_MASK AccessMask,
+                                               PSID Sid);
 NTSYSAPI NTSTATUS NTAPI RtlInitializeSid(PSID Sid, PSID_IDENTIFIER_AUTHORITY IdentifierAuthority,
                                          UCHAR SubAuthorityCount);
 NTSYSAPI PULONG NTAPI RtlSubAuthoritySid(PSID Sid, ULONG SubAuthority);
@@ -171,7 +177,8 @@ NTSYSAPI ULONG NTAPI RtlLengthSid(PSID Sid);
 NTSYSAPI ULONG NTAPI RtlLengthRequiredSid(ULONG SubAuthorityCount);
 NTSYSAPI BOOLEAN NTAPI RtlValidSid(PSID Sid);
 NTSYSAPI BOOLEAN NTAPI RtlEqualSid(PSID Sid1, PSID Sid2);
-NTSYSAPI VOID NTAPI RtlMapGenericMask(PACCESS_MASK AccessMask, const GENERIC_MAPPING *GenericMapping);
+NTSYSAPI VOID NTAPI RtlMapGenericMask(PACCESS_MASK AccessMask,
+                                      const GENERIC_MAPPING *GenericMapping);
 
 /* ---- Processes ---- */
 
@@ -201,17 +208,18 @@ typedef struct _PS_CREATE_NOTIFY_INFO {
     NTSTATUS CreationStatus;
 } PS_CREATE_NOTIFY_INFO, *PPS_CREATE_NOTIFY_INFO;
 
-/* Both run at PASSIVE_LEVEL; on exit in the last thread of the process that exits, while its address space is still there. */
+/* Both run at PASSIVE_LEVEL; on exit in the last thread of the process that exits, while its
+ * address space is still there. */
 typedef VOID NTAPI CREATE_PROCESS_NOTIFY_ROUTINE(HANDLE ParentId, HANDLE ProcessId, BOOLEAN Create);
 typedef VOID NTAPI CREATE_PROCESS_NOTIFY_ROUTINE_EX(PEPROCESS Process, HANDLE ProcessId,
                                                     PPS_CREATE_NOTIFY_INFO CreateInfo);
 typedef CREATE_PROCESS_NOTIFY_ROUTINE *PCREATE_PROCESS_NOTIFY_ROUTINE;
 typedef CREATE_PROCESS_NOTIFY_ROUTINE_EX *PCREATE_PROCESS_NOTIFY_ROUTINE_EX;
 
-NTKERNELAPI NTSTATUS NTAPI PsSetCreateProcessNotifyRoutine(PCREATE_PROCESS_NOTIFY_ROUTINE NotifyRoutine,
-                                                           BOOLEAN Remove);
-NTKERNELAPI NTSTATUS NTAPI PsSetCreateProcessNotifyRoutineEx(PCREATE_PROCESS_NOTIFY_ROUTINE_EX NotifyRoutine,
-                                                             BOOLEAN Remove);
+NTKERNELAPI NTSTATUS NTAPI
+PsSetCreateProcessNotifyRoutine(PCREATE_PROCESS_NOTIFY_ROUTINE NotifyRoutine, BOOLEAN Remove);
+NTKERNELAPI NTSTATUS NTAPI
+PsSetCreateProcessNotifyRoutineEx(PCREATE_PROCESS_NOTIFY_ROUTINE_EX NotifyRoutine, BOOLEAN Remove);
 NTKERNELAPI NTSTATUS NTAPI PsLookupProcessByProcessId(HANDLE ProcessId, PEPROCESS *Process);
 NTKERNELAPI PEPROCESS NTAPI PsGetCurrentProcess(VOID);
 NTKERNELAPI HANDLE NTAPI PsGetProcessId(PEPROCESS Process);
@@ -220,23 +228,27 @@ NTKERNELAPI PEPROCESS NTAPI PsGetThreadProcess(PETHREAD Thread);
 extern NTKERNELAPI PEPROCESS PsInitialSystemProcess;
 NTKERNELAPI VOID NTAPI KeStackAttachProcess(PRKPROCESS Process, PRKAPC_STATE ApcState);
 NTKERNELAPI VOID NTAPI KeUnstackDetachProcess(PRKAPC_STATE ApcState);
-NTSYSAPI NTSTATUS NTAPI ZwQuerySystemInformation(ULONG SystemInformationClass, PVOID SystemInformation,
-                                                 ULONG SystemInformationLength, PULONG ReturnLength);
+NTSYSAPI NTSTATUS NTAPI ZwQuerySystemInformation(ULONG SystemInformationClass,
+                                                 PVOID SystemInformation,
+                                                 ULONG SystemInformationLength,
+                                                 PULONG ReturnLength);
 NTSYSAPI NTSTATUS NTAPI ZwYieldExecution(VOID);
 NTSYSAPI NTSTATUS NTAPI ZwCreateEvent(PHANDLE EventHandle, ACCESS_MASK DesiredAccess,
-                                      POBJECT_ATTRIBUTES ObjectAttributes, EVENT_TYPE EventType, BOOLEAN InitialState);
-NTSYSAPI NTSTATUS NTAPI ZwWaitForSingleObject(HANDLE Handle, BOOLEAN Alertable, PLARGE_INTEGER Timeout);
+                                      POBJECT_ATTRIBUTES ObjectAttributes, EVENT_TYPE EventType,
+                                      BOOLEAN InitialState);
+NTSYSAPI NTSTATUS NTAPI ZwWaitForSingleObject(HANDLE Handle, BOOLEAN Alertable,
+                                              PLARGE_INTEGER Timeout);
 
 /* ---- Formatting of addresses; the structures are those of the sockets headers ---- */
 
 struct in_addr;
 struct in6_addr;
 NTSYSAPI PSTR NTAPI RtlIpv4AddressToStringA(const struct in_addr *Address, PSTR String);
-NTSYSAPI LONG NTAPI RtlIpv4AddressToStringExA(const struct in_addr *Address, USHORT Port, PSTR String,
-                                              PULONG StringLength);
+NTSYSAPI LONG NTAPI RtlIpv4AddressToStringExA(const struct in_addr *Address, USHORT Port,
+                                              PSTR String, PULONG StringLength);
 NTSYSAPI PSTR NTAPI RtlIpv6AddressToStringA(const struct in6_addr *Address, PSTR String);
-NTSYSAPI LONG NTAPI RtlIpv6AddressToStringExA(const struct in6_addr *Address, ULONG ScopeId, USHORT Port, PSTR String,
-                                              PULONG StringLength);
+NTSYSAPI LONG NTAPI RtlIpv6AddressToStringExA(const struct in6_addr *Address, ULONG ScopeId,
+                                              USHORT Port, PSTR String, PULONG StringLength);
 NTSYSAPI ULONG NTAPI RtlRandomEx(PULONG Seed);
 
 /* ---- Event tracing ---- */
@@ -263,29 +275,31 @@ typedef struct _EVENT_DATA_DESCRIPTOR {
     };
 } EVENT_DATA_DESCRIPTOR, *PEVENT_DATA_DESCRIPTOR;
 
-typedef VOID NTAPI ETWENABLECALLBACK(LPCGUID SourceId, ULONG ControlCode, UCHAR Level, ULONGLONG MatchAnyKeyword,
-                                     ULONGLONG MatchAllKeyword, PVOID FilterData, PVOID CallbackContext);
+typedef VOID NTAPI ETWENABLECALLBACK(LPCGUID SourceId, ULONG ControlCode, UCHAR Level,
+                                     ULONGLONG MatchAnyKeyword, ULONGLONG MatchAllKeyword,
+                                     PVOID FilterData, PVOID CallbackContext);
 typedef ETWENABLECALLBACK *PETWENABLECALLBACK;
-NTKERNELAPI NTSTATUS NTAPI EtwRegister(LPCGUID ProviderId, PETWENABLECALLBACK EnableCallback, PVOID CallbackContext,
-                                       PREGHANDLE RegHandle);
+NTKERNELAPI NTSTATUS NTAPI EtwRegister(LPCGUID ProviderId, PETWENABLECALLBACK EnableCallback,
+                                       PVOID CallbackContext, PREGHANDLE RegHandle);
 NTKERNELAPI NTSTATUS NTAPI EtwUnregister(REGHANDLE RegHandle);
-NTKERNELAPI NTSTATUS NTAPI EtwWrite(REGHANDLE RegHandle, PCEVENT_DESCRIPTOR EventDescriptor, LPCGUID ActivityId,
-                                    ULONG UserDataCount, PEVENT_DATA_DESCRIPTOR UserData);
+NTKERNELAPI NTSTATUS NTAPI EtwWrite(REGHANDLE RegHandle, PCEVENT_DESCRIPTOR EventDescriptor,
+                                    LPCGUID ActivityId, ULONG UserDataCount,
+                                    PEVENT_DATA_DESCRIPTOR UserData);
 NTKERNELAPI BOOLEAN NTAPI EtwEventEnabled(REGHANDLE RegHandle, PCEVENT_DESCRIPTOR EventDescriptor);
 #define EVENT_CONTROL_CODE_DISABLE_PROVIDER 0
-#define EVENT_CONTROL_CODE_ENABLE_PROVIDER 1
+#define EVENT_CONTROL_CODE_ENABLE_PROVIDER  1
 
 /* ---- Exceptions ---- */
 
 #define EXCEPTION_MAXIMUM_PARAMETERS 15
-#define EXCEPTION_NONCONTINUABLE 0x01
-#define EXCEPTION_UNWINDING 0x02
-#define EXCEPTION_EXIT_UNWIND 0x04
-#define EXCEPTION_STACK_INVALID 0x08
-#define EXCEPTION_NESTED_CALL 0x10
-#define EXCEPTION_TARGET_UNWIND 0x20
-#define EXCEPTION_COLLIDED_UNWIND 0x40
-#define EXCEPTION_UNWIND 0x66
+#define EXCEPTION_NONCONTINUABLE     0x01
+#define EXCEPTION_UNWINDING          0x02
+#define EXCEPTION_EXIT_UNWIND        0x04
+#define EXCEPTION_STACK_INVALID      0x08
+#define EXCEPTION_NESTED_CALL        0x10
+#define EXCEPTION_TARGET_UNWIND      0x20
+#define EXCEPTION_COLLIDED_UNWIND    0x40
+#define EXCEPTION_UNWIND             0x66
 
 typedef struct _EXCEPTION_RECORD {
     NTSTATUS ExceptionCode;
@@ -347,43 +361,44 @@ typedef struct DECLSPEC_ALIGN(16) _CONTEXT {
     ULONG64 LastBranchToRip, LastBranchFromRip, LastExceptionToRip, LastExceptionFromRip;
 } CONTEXT;
 
-#define CONTEXT_AMD64 0x00100000
-#define CONTEXT_CONTROL 0x00100001
-#define CONTEXT_INTEGER 0x00100002
-#define CONTEXT_SEGMENTS 0x00100004
+#define CONTEXT_AMD64          0x00100000
+#define CONTEXT_CONTROL        0x00100001
+#define CONTEXT_INTEGER        0x00100002
+#define CONTEXT_SEGMENTS       0x00100004
 #define CONTEXT_FLOATING_POINT 0x00100008
-#define CONTEXT_FULL 0x0010000B
+#define CONTEXT_FULL           0x0010000B
 
 typedef struct _RUNTIME_FUNCTION {
     ULONG BeginAddress, EndAddress, UnwindData;
 } RUNTIME_FUNCTION, *PRUNTIME_FUNCTION;
 
-/* Followed by the codes, padded to an even number, then by the handler or by the RUNTIME_FUNCTION it is chained to. */
+/* Followed by the codes, padded to an even number, then by the handler or by the RUNTIME_FUNCTION
+ * it is chained to. */
 typedef struct _UNWIND_INFO {
     UCHAR Version : 3, Flags : 5;
     UCHAR SizeOfProlog, CountOfCodes;
     UCHAR FrameRegister : 4, FrameOffset : 4;
 } UNWIND_INFO, *PUNWIND_INFO;
 
-#define UNW_FLAG_NHANDLER 0
-#define UNW_FLAG_EHANDLER 1
-#define UNW_FLAG_UHANDLER 2
-#define UNW_FLAG_CHAININFO 4
-#define UWOP_PUSH_NONVOL 0
-#define UWOP_ALLOC_LARGE 1
-#define UWOP_ALLOC_SMALL 2
-#define UWOP_SET_FPREG 3
-#define UWOP_SAVE_NONVOL 4
+#define UNW_FLAG_NHANDLER    0
+#define UNW_FLAG_EHANDLER    1
+#define UNW_FLAG_UHANDLER    2
+#define UNW_FLAG_CHAININFO   4
+#define UWOP_PUSH_NONVOL     0
+#define UWOP_ALLOC_LARGE     1
+#define UWOP_ALLOC_SMALL     2
+#define UWOP_SET_FPREG       3
+#define UWOP_SAVE_NONVOL     4
 #define UWOP_SAVE_NONVOL_FAR 5
-#define UWOP_EPILOG 6
-#define UWOP_SAVE_XMM128 8
+#define UWOP_EPILOG          6
+#define UWOP_SAVE_XMM128     8
 #define UWOP_SAVE_XMM128_FAR 9
-#define UWOP_PUSH_MACHFRAME 10
+#define UWOP_PUSH_MACHFRAME  10
 
 struct _DISPATCHER_CONTEXT;
-typedef EXCEPTION_DISPOSITION NTAPI EXCEPTION_ROUTINE(PEXCEPTION_RECORD ExceptionRecord, PVOID EstablisherFrame,
-                                                      PCONTEXT ContextRecord,
-                                                      struct _DISPATCHER_CONTEXT *DispatcherContext);
+typedef EXCEPTION_DISPOSITION NTAPI
+EXCEPTION_ROUTINE(PEXCEPTION_RECORD ExceptionRecord, PVOID EstablisherFrame, PCONTEXT ContextRecord,
+                  struct _DISPATCHER_CONTEXT *DispatcherContext);
 typedef EXCEPTION_ROUTINE *PEXCEPTION_ROUTINE;
 
 typedef struct _DISPATCHER_CONTEXT {
@@ -396,7 +411,8 @@ typedef struct _DISPATCHER_CONTEXT {
     ULONG ScopeIndex, Fill0;
 } DISPATCHER_CONTEXT, *PDISPATCHER_CONTEXT;
 
-/* A scope covers [Begin, End); the handler is a filter's or finally's address, or 1 for "execute" if Jump is not 0. */
+/* A scope covers [Begin, End); the handler is a filter's or finally's address, or 1 for "execute"
+ * if Jump is not 0. */
 typedef struct _SCOPE_TABLE_AMD64 {
     ULONG Count;
     struct {

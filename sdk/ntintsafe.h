@@ -2,8 +2,9 @@
 /* Copyright (C) 2026 Wintun authors */
 
 /*
- * Arithmetic on sizes that come from outside. Each function stores the result and says STATUS_INTEGER_OVERFLOW
- * when it does not fit; the result is then all ones, so that a caller who forgets to look fails as well.
+ * Arithmetic on sizes that come from outside. Each function stores the result and says
+ * STATUS_INTEGER_OVERFLOW when it does not fit; the result is then all ones, so that a caller who
+ * forgets to look fails as well.
  */
 
 #pragma once
@@ -16,7 +17,7 @@
     {                                                                                              \
         if (!__builtin_##Operation##_overflow(Left, Right, Result))                                \
             return STATUS_SUCCESS;                                                                 \
-        *Result = (Type)~(Type)0;                                                                  \
+        *Result = (Type) ~(Type)0;                                                                 \
         return STATUS_INTEGER_OVERFLOW;                                                            \
     }
 #define SDK_SAFE_CAST(Name, From, To)                                                              \
@@ -25,7 +26,7 @@
         *Result = (To)Value;                                                                       \
         if (*Result == Value)                                                                      \
             return STATUS_SUCCESS;                                                                 \
-        *Result = (To)~(To)0;                                                                      \
+        *Result = (To) ~(To)0;                                                                     \
         return STATUS_INTEGER_OVERFLOW;                                                            \
     }
 

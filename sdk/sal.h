@@ -2,9 +2,9 @@
 /* Copyright (C) 2026 Wintun authors */
 
 /*
- * Source annotations. A build with the WDK takes Microsoft's own sal.h and has these checked; here they are
- * documentation and expand to nothing. Only the annotations that the house style allows are defined, so that
- * a build without the WDK refuses any other.
+ * Source annotations. A build with the WDK takes Microsoft's own sal.h and has these checked; here
+ * they are documentation and expand to nothing. Only the annotations that the house style allows
+ * are defined, so that a build without the WDK refuses any other.
  */
 
 #pragma once

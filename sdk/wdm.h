@@ -2,9 +2,10 @@
 /* Copyright (C) 2026 Wintun authors */
 
 /*
- * The kernel as a device driver sees it: dispatcher objects, locks, pool, memory descriptors, devices and requests.
- * What the WDK makes of privileged instructions (IRQL, current thread) is a call to the exported function here,
- * so that the same binary runs in a process. Layouts are proved against facts/ by scripts/sdk-check.
+ * The kernel as a device driver sees it: dispatcher objects, locks, pool, memory descriptors,
+ * devices and requests. What the WDK makes of privileged instructions (IRQL, current thread) is a
+ * call to the exported function here, so that the same binary runs in a process. Layouts are proved
+ * against facts/ by scripts/sdk-check.
  */
 
 #pragma once
@@ -35,17 +36,19 @@ typedef struct _ACCESS_STATE *PACCESS_STATE;
 typedef struct _CONTEXT *PCONTEXT;
 typedef PVOID PACCESS_TOKEN, PSECURITY_DESCRIPTOR, PSID;
 
-/* ---- Memory barriers and interlocked operations: compiler builtins, full barriers as documented ---- */
+/* ---- Memory barriers and interlocked operations: compiler builtins, full barriers as documented
+ * ---- */
 
-#define KeMemoryBarrier() __atomic_thread_fence(__ATOMIC_SEQ_CST)
-#define MemoryBarrier() KeMemoryBarrier()
+#define KeMemoryBarrier()   __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#define MemoryBarrier()     KeMemoryBarrier()
 #define _ReadWriteBarrier() __atomic_signal_fence(__ATOMIC_SEQ_CST)
 
 #ifdef _ARM64_
 #define YieldProcessor() __asm__ __volatile__("yield" ::: "memory")
-#define InterlockedFence() KeMemoryBarrier() /* acquire-release alone lets later loads pass the store */
+#define InterlockedFence()                                                                         \
+    KeMemoryBarrier() /* acquire-release alone lets later loads pass the store */
 #else
-#define YieldProcessor() __builtin_ia32_pause()
+#define YieldProcessor()   __builtin_ia32_pause()
 #define InterlockedFence() ((void)0)
 #endif
 
@@ -201,64 +204,58 @@ FORCEINLINE VOID PushEntryList(PSINGLE_LIST_ENTRY Head, PSINGLE_LIST_ENTRY Entry
 
 /* ---- Processor and pages ---- */
 
-#define PASSIVE_LEVEL 0
-#define APC_LEVEL 1
+#define PASSIVE_LEVEL  0
+#define APC_LEVEL      1
 #define DISPATCH_LEVEL 2
 #ifdef _X86_
-#define HIGH_LEVEL 31
+#define HIGH_LEVEL                  31
 #define MEMORY_ALLOCATION_ALIGNMENT 8
 #define POINTER_ALIGNMENT
 #else
-#define HIGH_LEVEL 15
+#define HIGH_LEVEL                  15
 #define MEMORY_ALLOCATION_ALIGNMENT 16
-#define POINTER_ALIGNMENT DECLSPEC_ALIGN(8)
+#define POINTER_ALIGNMENT           DECLSPEC_ALIGN(8)
 #endif
 #define SYSTEM_CACHE_ALIGNMENT_SIZE 64
-#define DECLSPEC_CACHEALIGN DECLSPEC_ALIGN(SYSTEM_CACHE_ALIGNMENT_SIZE)
-#define ALL_PROCESSOR_GROUPS 0xFFFF
-#define LOW_PRIORITY 0
-#define LOW_REALTIME_PRIORITY 16
-#define HIGH_PRIORITY 31
+#define DECLSPEC_CACHEALIGN         DECLSPEC_ALIGN(SYSTEM_CACHE_ALIGNMENT_SIZE)
+#define ALL_PROCESSOR_GROUPS        0xFFFF
+#define LOW_PRIORITY                0
+#define LOW_REALTIME_PRIORITY       16
+#define HIGH_PRIORITY               31
 
-#define PAGE_SIZE 0x1000
-#define PAGE_SHIFT 12
-#define PAGE_ALIGN(Address) ((PVOID)((ULONG_PTR)(Address) & ~(ULONG_PTR)(PAGE_SIZE - 1)))
+#define PAGE_SIZE            0x1000
+#define PAGE_SHIFT           12
+#define PAGE_ALIGN(Address)  ((PVOID)((ULONG_PTR)(Address) & ~(ULONG_PTR)(PAGE_SIZE - 1)))
 #define BYTE_OFFSET(Address) ((ULONG)((ULONG_PTR)(Address) & (PAGE_SIZE - 1)))
 #define ROUND_TO_PAGES(Size) (((ULONG_PTR)(Size) + PAGE_SIZE - 1) & ~(ULONG_PTR)(PAGE_SIZE - 1))
-#define BYTES_TO_PAGES(Size)                                                                       \
-    (((Size) >> PAGE_SHIFT) + (((Size) & (PAGE_SIZE - 1)) != 0))
+#define BYTES_TO_PAGES(Size) (((Size) >> PAGE_SHIFT) + (((Size) & (PAGE_SIZE - 1)) != 0))
 #define ADDRESS_AND_SIZE_TO_SPAN_PAGES(Address, Size)                                              \
     ((ULONG)((BYTE_OFFSET(Address) + (SIZE_T)(Size) + PAGE_SIZE - 1) >> PAGE_SHIFT))
 
 enum { KernelMode, UserMode, MaximumMode };
 
+/* clang-format off */
 typedef enum _EVENT_TYPE { NotificationEvent, SynchronizationEvent } EVENT_TYPE;
 typedef enum _TIMER_TYPE { NotificationTimer, SynchronizationTimer } TIMER_TYPE;
 typedef enum _WAIT_TYPE { WaitAll, WaitAny } WAIT_TYPE;
 typedef enum _KDPC_IMPORTANCE {
-    LowImportance,
-    MediumImportance,
-    HighImportance,
-    MediumHighImportance
+    LowImportance, MediumImportance, HighImportance, MediumHighImportance
 } KDPC_IMPORTANCE;
 typedef enum _KWAIT_REASON { Executive, Suspended = 5, UserRequest = 6 } KWAIT_REASON;
 typedef enum _LOCK_OPERATION { IoReadAccess, IoWriteAccess, IoModifyAccess } LOCK_OPERATION;
 typedef enum _MEMORY_CACHING_TYPE { MmNonCached, MmCached, MmWriteCombined } MEMORY_CACHING_TYPE;
 typedef enum _MM_PAGE_PRIORITY {
-    LowPagePriority,
-    NormalPagePriority = 16,
-    HighPagePriority = 32
+    LowPagePriority, NormalPagePriority = 16, HighPagePriority = 32
 } MM_PAGE_PRIORITY;
 typedef enum _WORK_QUEUE_TYPE {
-    CriticalWorkQueue,
-    DelayedWorkQueue,
-    HyperCriticalWorkQueue
+    CriticalWorkQueue, DelayedWorkQueue, HyperCriticalWorkQueue
 } WORK_QUEUE_TYPE;
+/* clang-format on */
 
 #define MAXIMUM_WAIT_OBJECTS 64
-#define THREAD_WAIT_OBJECTS 3
-#define MdlMappingNoWrite 0x80000000
-#define MdlMappingNoExecute 0x40000000
+#define THREAD_WAIT_OBJECTS  3
+#define MdlMappingNoWrite    0x80000000
+#define MdlMappingNoExecute  0x40000000
 
 /* ---- Dispatcher objects. Opaque: only the kernel touches their fields ---- */
 
@@ -400,7 +397,8 @@ typedef struct _OWNER_ENTRY {
     ERESOURCE_THREAD OwnerThread;
     union {
         struct {
-            ULONG IoPriorityBoosted : 1, OwnerReferenced : 1, IoQoSPriorityBoosted : 1, OwnerCount : 29;
+            ULONG IoPriorityBoosted : 1, OwnerReferenced : 1, IoQoSPriorityBoosted : 1,
+                OwnerCount : 29;
         };
         ULONG TableSize;
     };
@@ -423,32 +421,29 @@ typedef struct _ERESOURCE {
 
 /* ---- Pool and lookaside lists ---- */
 
+/* clang-format off */
 typedef enum _POOL_TYPE {
-    NonPagedPool,
-    NonPagedPoolExecute = 0,
-    PagedPool,
-    NonPagedPoolCacheAligned = 4,
-    PagedPoolCacheAligned,
-    NonPagedPoolNx = 512,
-    NonPagedPoolNxCacheAligned = 516
+    NonPagedPool, NonPagedPoolExecute = 0, PagedPool, NonPagedPoolCacheAligned = 4,
+    PagedPoolCacheAligned, NonPagedPoolNx = 512, NonPagedPoolNxCacheAligned = 516
 } POOL_TYPE;
+/* clang-format on */
 
+/* clang-format off */
 typedef enum _EX_POOL_PRIORITY {
-    LowPoolPriority,
-    NormalPoolPriority = 16,
-    HighPoolPriority = 32
+    LowPoolPriority, NormalPoolPriority = 16, HighPoolPriority = 32
 } EX_POOL_PRIORITY;
+/* clang-format on */
 
 typedef ULONG64 POOL_FLAGS;
-#define POOL_FLAG_USE_QUOTA 0x01ULL
-#define POOL_FLAG_UNINITIALIZED 0x02ULL
-#define POOL_FLAG_SESSION 0x04ULL
-#define POOL_FLAG_CACHE_ALIGNED 0x08ULL
-#define POOL_FLAG_RAISE_ON_FAILURE 0x20ULL
-#define POOL_FLAG_NON_PAGED 0x40ULL
+#define POOL_FLAG_USE_QUOTA         0x01ULL
+#define POOL_FLAG_UNINITIALIZED     0x02ULL
+#define POOL_FLAG_SESSION           0x04ULL
+#define POOL_FLAG_CACHE_ALIGNED     0x08ULL
+#define POOL_FLAG_RAISE_ON_FAILURE  0x20ULL
+#define POOL_FLAG_NON_PAGED         0x40ULL
 #define POOL_FLAG_NON_PAGED_EXECUTE 0x80ULL
-#define POOL_FLAG_PAGED 0x100ULL
-#define POOL_FLAG_SPECIAL_POOL 0x100000000ULL
+#define POOL_FLAG_PAGED             0x100ULL
+#define POOL_FLAG_SPECIAL_POOL      0x100000000ULL
 
 #ifdef _X86_
 typedef SINGLE_LIST_ENTRY SLIST_ENTRY, *PSLIST_ENTRY;
@@ -477,10 +472,12 @@ typedef union DECLSPEC_ALIGN(16) _SLIST_HEADER {
 #endif
 } SLIST_HEADER, *PSLIST_HEADER;
 
-/* Lookaside lists are for 64-bit drivers only: headers and kernel disagree about their size on x86. */
+/* Lookaside lists are for 64-bit drivers only: headers and kernel disagree about their size on x86.
+ */
 typedef struct _LOOKASIDE_LIST_EX LOOKASIDE_LIST_EX, *PLOOKASIDE_LIST_EX;
 typedef PVOID NTAPI ALLOCATE_FUNCTION(POOL_TYPE Type, SIZE_T Size, ULONG Tag);
-typedef PVOID NTAPI ALLOCATE_FUNCTION_EX(POOL_TYPE Type, SIZE_T Size, ULONG Tag, PLOOKASIDE_LIST_EX List);
+typedef PVOID NTAPI ALLOCATE_FUNCTION_EX(POOL_TYPE Type, SIZE_T Size, ULONG Tag,
+                                         PLOOKASIDE_LIST_EX List);
 typedef VOID NTAPI FREE_FUNCTION(PVOID Buffer);
 typedef VOID NTAPI FREE_FUNCTION_EX(PVOID Buffer, PLOOKASIDE_LIST_EX List);
 typedef ALLOCATE_FUNCTION *PALLOCATE_FUNCTION;
@@ -541,32 +538,32 @@ typedef struct _MDL {
     ULONG ByteCount, ByteOffset;
 } MDL, *PMDL;
 
-#define MDL_MAPPED_TO_SYSTEM_VA 0x0001
-#define MDL_PAGES_LOCKED 0x0002
+#define MDL_MAPPED_TO_SYSTEM_VA     0x0001
+#define MDL_PAGES_LOCKED            0x0002
 #define MDL_SOURCE_IS_NONPAGED_POOL 0x0004
-#define MDL_ALLOCATED_FIXED_SIZE 0x0008
-#define MDL_PARTIAL 0x0010
+#define MDL_ALLOCATED_FIXED_SIZE    0x0008
+#define MDL_PARTIAL                 0x0010
 #define MDL_PARTIAL_HAS_BEEN_MAPPED 0x0020
-#define MDL_IO_PAGE_READ 0x0040
-#define MDL_WRITE_OPERATION 0x0080
-#define MDL_LOCKED_PAGE_TABLES 0x0100
-#define MDL_FREE_EXTRA_PTES 0x0200
-#define MDL_IO_SPACE 0x0800
-#define MDL_NETWORK_HEADER 0x1000
-#define MDL_MAPPING_CAN_FAIL 0x2000
+#define MDL_IO_PAGE_READ            0x0040
+#define MDL_WRITE_OPERATION         0x0080
+#define MDL_LOCKED_PAGE_TABLES      0x0100
+#define MDL_FREE_EXTRA_PTES         0x0200
+#define MDL_IO_SPACE                0x0800
+#define MDL_NETWORK_HEADER          0x1000
+#define MDL_MAPPING_CAN_FAIL        0x2000
 #define MDL_PAGE_CONTENTS_INVARIANT 0x4000
-#define MDL_INTERNAL 0x8000
+#define MDL_INTERNAL                0x8000
 
-#define MM_DONT_ZERO_ALLOCATION 0x01
+#define MM_DONT_ZERO_ALLOCATION          0x01
 #define MM_ALLOCATE_FROM_LOCAL_NODE_ONLY 0x02
-#define MM_ALLOCATE_FULLY_REQUIRED 0x04
-#define MM_ALLOCATE_NO_WAIT 0x08
-#define MM_ALLOCATE_PREFER_CONTIGUOUS 0x10
+#define MM_ALLOCATE_FULLY_REQUIRED       0x04
+#define MM_ALLOCATE_NO_WAIT              0x08
+#define MM_ALLOCATE_PREFER_CONTIGUOUS    0x10
 
-#define MmGetMdlByteCount(Mdl) ((Mdl)->ByteCount)
-#define MmGetMdlByteOffset(Mdl) ((Mdl)->ByteOffset)
+#define MmGetMdlByteCount(Mdl)      ((Mdl)->ByteCount)
+#define MmGetMdlByteOffset(Mdl)     ((Mdl)->ByteOffset)
 #define MmGetMdlVirtualAddress(Mdl) ((PVOID)((PCHAR)(Mdl)->StartVa + (Mdl)->ByteOffset))
-#define MmGetMdlPfnArray(Mdl) ((PPFN_NUMBER)((Mdl) + 1))
+#define MmGetMdlPfnArray(Mdl)       ((PPFN_NUMBER)((Mdl) + 1))
 #define MmSizeOfMdlPages(Address, Length)                                                          \
     (sizeof(MDL) + sizeof(PFN_NUMBER) * ADDRESS_AND_SIZE_TO_SPAN_PAGES(Address, Length))
 
@@ -583,7 +580,8 @@ typedef struct _IO_STATUS_BLOCK {
 typedef NTSTATUS NTAPI DRIVER_INITIALIZE(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath);
 typedef VOID NTAPI DRIVER_UNLOAD(PDRIVER_OBJECT DriverObject);
 typedef NTSTATUS NTAPI DRIVER_DISPATCH(PDEVICE_OBJECT DeviceObject, PIRP Irp);
-typedef NTSTATUS NTAPI DRIVER_ADD_DEVICE(PDRIVER_OBJECT DriverObject, PDEVICE_OBJECT PhysicalDevice);
+typedef NTSTATUS NTAPI DRIVER_ADD_DEVICE(PDRIVER_OBJECT DriverObject,
+                                         PDEVICE_OBJECT PhysicalDevice);
 typedef VOID NTAPI DRIVER_STARTIO(PDEVICE_OBJECT DeviceObject, PIRP Irp);
 typedef VOID NTAPI DRIVER_CANCEL(PDEVICE_OBJECT DeviceObject, PIRP Irp);
 typedef NTSTATUS NTAPI IO_COMPLETION_ROUTINE(PDEVICE_OBJECT DeviceObject, PIRP Irp, PVOID Context);
@@ -676,47 +674,28 @@ struct DECLSPEC_ALIGN(MEMORY_ALLOCATION_ALIGNMENT) _IRP {
     } Tail;
 };
 
+/* clang-format off */
 typedef enum _SYSTEM_POWER_STATE {
-    PowerSystemUnspecified,
-    PowerSystemWorking,
-    PowerSystemSleeping1,
-    PowerSystemSleeping2,
-    PowerSystemSleeping3,
-    PowerSystemHibernate,
-    PowerSystemShutdown,
-    PowerSystemMaximum
+    PowerSystemUnspecified, PowerSystemWorking, PowerSystemSleeping1, PowerSystemSleeping2,
+    PowerSystemSleeping3, PowerSystemHibernate, PowerSystemShutdown, PowerSystemMaximum
 } SYSTEM_POWER_STATE;
 typedef enum _DEVICE_POWER_STATE {
-    PowerDeviceUnspecified,
-    PowerDeviceD0,
-    PowerDeviceD1,
-    PowerDeviceD2,
-    PowerDeviceD3,
+    PowerDeviceUnspecified, PowerDeviceD0, PowerDeviceD1, PowerDeviceD2, PowerDeviceD3,
     PowerDeviceMaximum
 } DEVICE_POWER_STATE;
 typedef enum _POWER_STATE_TYPE { SystemPowerState, DevicePowerState } POWER_STATE_TYPE;
 typedef enum _POWER_ACTION { PowerActionNone } POWER_ACTION;
 typedef enum _DEVICE_RELATION_TYPE {
-    BusRelations,
-    EjectionRelations,
-    PowerRelations,
-    RemovalRelations,
-    TargetDeviceRelation
+    BusRelations, EjectionRelations, PowerRelations, RemovalRelations, TargetDeviceRelation
 } DEVICE_RELATION_TYPE;
 typedef enum _BUS_QUERY_ID_TYPE {
-    BusQueryDeviceID,
-    BusQueryHardwareIDs,
-    BusQueryCompatibleIDs,
-    BusQueryInstanceID,
-    BusQueryDeviceSerialNumber,
-    BusQueryContainerID
+    BusQueryDeviceID, BusQueryHardwareIDs, BusQueryCompatibleIDs, BusQueryInstanceID,
+    BusQueryDeviceSerialNumber, BusQueryContainerID
 } BUS_QUERY_ID_TYPE;
 typedef enum _INTERFACE_TYPE {
-    InterfaceTypeUndefined = -1,
-    Internal,
-    PCIBus = 5,
-    PNPBus = 15
+    InterfaceTypeUndefined = -1, Internal, PCIBus = 5, PNPBus = 15
 } INTERFACE_TYPE;
+/* clang-format on */
 
 typedef union _POWER_STATE {
     SYSTEM_POWER_STATE SystemState;
@@ -725,11 +704,12 @@ typedef union _POWER_STATE {
 
 typedef struct _DEVICE_CAPABILITIES {
     USHORT Size, Version;
-    ULONG DeviceD1 : 1, DeviceD2 : 1, LockSupported : 1, EjectSupported : 1, Removable : 1, DockDevice : 1,
-        UniqueID : 1, SilentInstall : 1, RawDeviceOK : 1, SurpriseRemovalOK : 1, WakeFromD0 : 1, WakeFromD1 : 1,
-        WakeFromD2 : 1, WakeFromD3 : 1, HardwareDisabled : 1, NonDynamic : 1, WarmEjectSupported : 1,
-        NoDisplayInUI : 1, Reserved1 : 1, WakeFromInterrupt : 1, SecureDevice : 1, ChildOfVgaEnabledBridge : 1,
-        DecodeIoOnBoot : 1, Reserved : 9;
+    ULONG DeviceD1 : 1, DeviceD2 : 1, LockSupported : 1, EjectSupported : 1, Removable : 1,
+        DockDevice : 1, UniqueID : 1, SilentInstall : 1, RawDeviceOK : 1, SurpriseRemovalOK : 1,
+        WakeFromD0 : 1, WakeFromD1 : 1, WakeFromD2 : 1, WakeFromD3 : 1, HardwareDisabled : 1,
+        NonDynamic : 1, WarmEjectSupported : 1, NoDisplayInUI : 1, Reserved1 : 1,
+        WakeFromInterrupt : 1, SecureDevice : 1, ChildOfVgaEnabledBridge : 1, DecodeIoOnBoot : 1,
+        Reserved : 9;
     ULONG Address, UINumber;
     DEVICE_POWER_STATE DeviceState[PowerSystemMaximum];
     SYSTEM_POWER_STATE SystemWake;
@@ -952,35 +932,35 @@ typedef struct _DRIVER_EXTENSION {
     UNICODE_STRING ServiceKeyName;
 } DRIVER_EXTENSION, *PDRIVER_EXTENSION;
 
-#define IRP_MJ_CREATE 0x00
-#define IRP_MJ_CREATE_NAMED_PIPE 0x01
-#define IRP_MJ_CLOSE 0x02
-#define IRP_MJ_READ 0x03
-#define IRP_MJ_WRITE 0x04
-#define IRP_MJ_QUERY_INFORMATION 0x05
-#define IRP_MJ_SET_INFORMATION 0x06
-#define IRP_MJ_QUERY_EA 0x07
-#define IRP_MJ_SET_EA 0x08
-#define IRP_MJ_FLUSH_BUFFERS 0x09
+#define IRP_MJ_CREATE                   0x00
+#define IRP_MJ_CREATE_NAMED_PIPE        0x01
+#define IRP_MJ_CLOSE                    0x02
+#define IRP_MJ_READ                     0x03
+#define IRP_MJ_WRITE                    0x04
+#define IRP_MJ_QUERY_INFORMATION        0x05
+#define IRP_MJ_SET_INFORMATION          0x06
+#define IRP_MJ_QUERY_EA                 0x07
+#define IRP_MJ_SET_EA                   0x08
+#define IRP_MJ_FLUSH_BUFFERS            0x09
 #define IRP_MJ_QUERY_VOLUME_INFORMATION 0x0A
-#define IRP_MJ_SET_VOLUME_INFORMATION 0x0B
-#define IRP_MJ_DIRECTORY_CONTROL 0x0C
-#define IRP_MJ_FILE_SYSTEM_CONTROL 0x0D
-#define IRP_MJ_DEVICE_CONTROL 0x0E
-#define IRP_MJ_INTERNAL_DEVICE_CONTROL 0x0F
-#define IRP_MJ_SHUTDOWN 0x10
-#define IRP_MJ_LOCK_CONTROL 0x11
-#define IRP_MJ_CLEANUP 0x12
-#define IRP_MJ_CREATE_MAILSLOT 0x13
-#define IRP_MJ_QUERY_SECURITY 0x14
-#define IRP_MJ_SET_SECURITY 0x15
-#define IRP_MJ_POWER 0x16
-#define IRP_MJ_SYSTEM_CONTROL 0x17
-#define IRP_MJ_DEVICE_CHANGE 0x18
-#define IRP_MJ_QUERY_QUOTA 0x19
-#define IRP_MJ_SET_QUOTA 0x1A
-#define IRP_MJ_PNP 0x1B
-#define IRP_MJ_MAXIMUM_FUNCTION 0x1B
+#define IRP_MJ_SET_VOLUME_INFORMATION   0x0B
+#define IRP_MJ_DIRECTORY_CONTROL        0x0C
+#define IRP_MJ_FILE_SYSTEM_CONTROL      0x0D
+#define IRP_MJ_DEVICE_CONTROL           0x0E
+#define IRP_MJ_INTERNAL_DEVICE_CONTROL  0x0F
+#define IRP_MJ_SHUTDOWN                 0x10
+#define IRP_MJ_LOCK_CONTROL             0x11
+#define IRP_MJ_CLEANUP                  0x12
+#define IRP_MJ_CREATE_MAILSLOT          0x13
+#define IRP_MJ_QUERY_SECURITY           0x14
+#define IRP_MJ_SET_SECURITY             0x15
+#define IRP_MJ_POWER                    0x16
+#define IRP_MJ_SYSTEM_CONTROL           0x17
+#define IRP_MJ_DEVICE_CHANGE            0x18
+#define IRP_MJ_QUERY_QUOTA              0x19
+#define IRP_MJ_SET_QUOTA                0x1A
+#define IRP_MJ_PNP                      0x1B
+#define IRP_MJ_MAXIMUM_FUNCTION         0x1B
 
 struct _DRIVER_OBJECT {
     CSHORT Type, Size;
@@ -1022,143 +1002,143 @@ struct _FILE_OBJECT {
     PVOID volatile FileObjectExtension;
 };
 
-#define IRP_MN_START_DEVICE 0x00
-#define IRP_MN_QUERY_REMOVE_DEVICE 0x01
-#define IRP_MN_REMOVE_DEVICE 0x02
-#define IRP_MN_CANCEL_REMOVE_DEVICE 0x03
-#define IRP_MN_STOP_DEVICE 0x04
-#define IRP_MN_QUERY_STOP_DEVICE 0x05
-#define IRP_MN_CANCEL_STOP_DEVICE 0x06
-#define IRP_MN_QUERY_DEVICE_RELATIONS 0x07
-#define IRP_MN_QUERY_INTERFACE 0x08
-#define IRP_MN_QUERY_CAPABILITIES 0x09
-#define IRP_MN_QUERY_RESOURCES 0x0A
-#define IRP_MN_QUERY_RESOURCE_REQUIREMENTS 0x0B
-#define IRP_MN_QUERY_DEVICE_TEXT 0x0C
+#define IRP_MN_START_DEVICE                 0x00
+#define IRP_MN_QUERY_REMOVE_DEVICE          0x01
+#define IRP_MN_REMOVE_DEVICE                0x02
+#define IRP_MN_CANCEL_REMOVE_DEVICE         0x03
+#define IRP_MN_STOP_DEVICE                  0x04
+#define IRP_MN_QUERY_STOP_DEVICE            0x05
+#define IRP_MN_CANCEL_STOP_DEVICE           0x06
+#define IRP_MN_QUERY_DEVICE_RELATIONS       0x07
+#define IRP_MN_QUERY_INTERFACE              0x08
+#define IRP_MN_QUERY_CAPABILITIES           0x09
+#define IRP_MN_QUERY_RESOURCES              0x0A
+#define IRP_MN_QUERY_RESOURCE_REQUIREMENTS  0x0B
+#define IRP_MN_QUERY_DEVICE_TEXT            0x0C
 #define IRP_MN_FILTER_RESOURCE_REQUIREMENTS 0x0D
-#define IRP_MN_QUERY_ID 0x13
-#define IRP_MN_QUERY_PNP_DEVICE_STATE 0x14
-#define IRP_MN_QUERY_BUS_INFORMATION 0x15
-#define IRP_MN_DEVICE_USAGE_NOTIFICATION 0x16
-#define IRP_MN_SURPRISE_REMOVAL 0x17
-#define IRP_MN_DEVICE_ENUMERATED 0x19
-#define IRP_MN_WAIT_WAKE 0x00
-#define IRP_MN_POWER_SEQUENCE 0x01
-#define IRP_MN_SET_POWER 0x02
-#define IRP_MN_QUERY_POWER 0x03
+#define IRP_MN_QUERY_ID                     0x13
+#define IRP_MN_QUERY_PNP_DEVICE_STATE       0x14
+#define IRP_MN_QUERY_BUS_INFORMATION        0x15
+#define IRP_MN_DEVICE_USAGE_NOTIFICATION    0x16
+#define IRP_MN_SURPRISE_REMOVAL             0x17
+#define IRP_MN_DEVICE_ENUMERATED            0x19
+#define IRP_MN_WAIT_WAKE                    0x00
+#define IRP_MN_POWER_SEQUENCE               0x01
+#define IRP_MN_SET_POWER                    0x02
+#define IRP_MN_QUERY_POWER                  0x03
 
-#define SL_PENDING_RETURNED 0x01
-#define SL_ERROR_RETURNED 0x02
-#define SL_INVOKE_ON_CANCEL 0x20
-#define SL_INVOKE_ON_SUCCESS 0x40
-#define SL_INVOKE_ON_ERROR 0x80
-#define SL_FORCE_ACCESS_CHECK 0x01
-#define SL_OPEN_PAGING_FILE 0x02
+#define SL_PENDING_RETURNED      0x01
+#define SL_ERROR_RETURNED        0x02
+#define SL_INVOKE_ON_CANCEL      0x20
+#define SL_INVOKE_ON_SUCCESS     0x40
+#define SL_INVOKE_ON_ERROR       0x80
+#define SL_FORCE_ACCESS_CHECK    0x01
+#define SL_OPEN_PAGING_FILE      0x02
 #define SL_OPEN_TARGET_DIRECTORY 0x04
-#define SL_STOP_ON_SYMLINK 0x08
-#define SL_CASE_SENSITIVE 0x80
+#define SL_STOP_ON_SYMLINK       0x08
+#define SL_CASE_SENSITIVE        0x80
 
-#define IO_TYPE_DEVICE 0x03
-#define IO_TYPE_DRIVER 0x04
-#define IO_TYPE_FILE 0x05
-#define IO_TYPE_IRP 0x06
-#define IO_TYPE_VPB 0x0A
-#define IO_NO_INCREMENT 0
+#define IO_TYPE_DEVICE       0x03
+#define IO_TYPE_DRIVER       0x04
+#define IO_TYPE_FILE         0x05
+#define IO_TYPE_IRP          0x06
+#define IO_TYPE_VPB          0x0A
+#define IO_NO_INCREMENT      0
 #define IO_NETWORK_INCREMENT 2
-#define EVENT_INCREMENT 1
+#define EVENT_INCREMENT      1
 
-#define DO_BUFFERED_IO 0x00000004
-#define DO_EXCLUSIVE 0x00000008
-#define DO_DIRECT_IO 0x00000010
-#define DO_MAP_IO_BUFFER 0x00000020
-#define DO_DEVICE_INITIALIZING 0x00000080
-#define DO_SHUTDOWN_REGISTERED 0x00000800
-#define DO_BUS_ENUMERATED_DEVICE 0x00001000
-#define DO_POWER_PAGABLE 0x00002000
-#define DO_POWER_INRUSH 0x00004000
-#define FILE_DEVICE_NETWORK 0x00000012
-#define FILE_DEVICE_PHYSICAL_NETCARD 0x00000017
-#define FILE_DEVICE_UNKNOWN 0x00000022
-#define FILE_DEVICE_TRANSPORT 0x00000021
-#define FILE_DEVICE_SECURE_OPEN 0x00000100
+#define DO_BUFFERED_IO                 0x00000004
+#define DO_EXCLUSIVE                   0x00000008
+#define DO_DIRECT_IO                   0x00000010
+#define DO_MAP_IO_BUFFER               0x00000020
+#define DO_DEVICE_INITIALIZING         0x00000080
+#define DO_SHUTDOWN_REGISTERED         0x00000800
+#define DO_BUS_ENUMERATED_DEVICE       0x00001000
+#define DO_POWER_PAGABLE               0x00002000
+#define DO_POWER_INRUSH                0x00004000
+#define FILE_DEVICE_NETWORK            0x00000012
+#define FILE_DEVICE_PHYSICAL_NETCARD   0x00000017
+#define FILE_DEVICE_UNKNOWN            0x00000022
+#define FILE_DEVICE_TRANSPORT          0x00000021
+#define FILE_DEVICE_SECURE_OPEN        0x00000100
 #define FILE_AUTOGENERATED_DEVICE_NAME 0x00000080
 
-#define IRP_NOCACHE 0x00000001
-#define IRP_PAGING_IO 0x00000002
-#define IRP_SYNCHRONOUS_API 0x00000004
-#define IRP_ASSOCIATED_IRP 0x00000008
-#define IRP_BUFFERED_IO 0x00000010
-#define IRP_DEALLOCATE_BUFFER 0x00000020
-#define IRP_INPUT_OPERATION 0x00000040
-#define IRP_CREATE_OPERATION 0x00000080
-#define IRP_READ_OPERATION 0x00000100
-#define IRP_WRITE_OPERATION 0x00000200
-#define IRP_CLOSE_OPERATION 0x00000400
+#define IRP_NOCACHE             0x00000001
+#define IRP_PAGING_IO           0x00000002
+#define IRP_SYNCHRONOUS_API     0x00000004
+#define IRP_ASSOCIATED_IRP      0x00000008
+#define IRP_BUFFERED_IO         0x00000010
+#define IRP_DEALLOCATE_BUFFER   0x00000020
+#define IRP_INPUT_OPERATION     0x00000040
+#define IRP_CREATE_OPERATION    0x00000080
+#define IRP_READ_OPERATION      0x00000100
+#define IRP_WRITE_OPERATION     0x00000200
+#define IRP_CLOSE_OPERATION     0x00000400
 #define IRP_DEFER_IO_COMPLETION 0x00000800
 
-#define FO_FILE_OPEN 0x00000001
-#define FO_SYNCHRONOUS_IO 0x00000002
-#define FO_ALERTABLE_IO 0x00000004
+#define FO_FILE_OPEN        0x00000001
+#define FO_SYNCHRONOUS_IO   0x00000002
+#define FO_ALERTABLE_IO     0x00000004
 #define FO_CLEANUP_COMPLETE 0x00004000
-#define FO_HANDLE_CREATED 0x00040000
+#define FO_HANDLE_CREATED   0x00040000
 
-#define FILE_READ_DATA 0x0001
-#define FILE_WRITE_DATA 0x0002
-#define FILE_APPEND_DATA 0x0004
-#define FILE_READ_EA 0x0008
-#define FILE_WRITE_EA 0x0010
-#define FILE_EXECUTE 0x0020
-#define FILE_READ_ATTRIBUTES 0x0080
-#define FILE_WRITE_ATTRIBUTES 0x0100
-#define FILE_ALL_ACCESS 0x001F01FF
-#define FILE_GENERIC_READ 0x00120089
-#define FILE_GENERIC_WRITE 0x00120116
-#define FILE_GENERIC_EXECUTE 0x001200A0
-#define FILE_ANY_ACCESS 0
-#define FILE_READ_ACCESS 1
-#define FILE_WRITE_ACCESS 2
-#define FILE_SHARE_READ 0x1
-#define FILE_SHARE_WRITE 0x2
-#define FILE_SHARE_DELETE 0x4
-#define FILE_ATTRIBUTE_NORMAL 0x80
-#define FILE_SUPERSEDED 0
-#define FILE_OPENED 1
-#define FILE_CREATED 2
-#define FILE_OPEN 1
-#define FILE_OPEN_IF 3
-#define FILE_DIRECTORY_FILE 0x00000001
+#define FILE_READ_DATA               0x0001
+#define FILE_WRITE_DATA              0x0002
+#define FILE_APPEND_DATA             0x0004
+#define FILE_READ_EA                 0x0008
+#define FILE_WRITE_EA                0x0010
+#define FILE_EXECUTE                 0x0020
+#define FILE_READ_ATTRIBUTES         0x0080
+#define FILE_WRITE_ATTRIBUTES        0x0100
+#define FILE_ALL_ACCESS              0x001F01FF
+#define FILE_GENERIC_READ            0x00120089
+#define FILE_GENERIC_WRITE           0x00120116
+#define FILE_GENERIC_EXECUTE         0x001200A0
+#define FILE_ANY_ACCESS              0
+#define FILE_READ_ACCESS             1
+#define FILE_WRITE_ACCESS            2
+#define FILE_SHARE_READ              0x1
+#define FILE_SHARE_WRITE             0x2
+#define FILE_SHARE_DELETE            0x4
+#define FILE_ATTRIBUTE_NORMAL        0x80
+#define FILE_SUPERSEDED              0
+#define FILE_OPENED                  1
+#define FILE_CREATED                 2
+#define FILE_OPEN                    1
+#define FILE_OPEN_IF                 3
+#define FILE_DIRECTORY_FILE          0x00000001
 #define FILE_SYNCHRONOUS_IO_NONALERT 0x00000020
-#define FILE_NON_DIRECTORY_FILE 0x00000040
+#define FILE_NON_DIRECTORY_FILE      0x00000040
 
-#define DELETE 0x00010000
-#define READ_CONTROL 0x00020000
-#define WRITE_DAC 0x00040000
-#define WRITE_OWNER 0x00080000
-#define SYNCHRONIZE 0x00100000
+#define DELETE                   0x00010000
+#define READ_CONTROL             0x00020000
+#define WRITE_DAC                0x00040000
+#define WRITE_OWNER              0x00080000
+#define SYNCHRONIZE              0x00100000
 #define STANDARD_RIGHTS_REQUIRED 0x000F0000
-#define STANDARD_RIGHTS_READ READ_CONTROL
-#define STANDARD_RIGHTS_WRITE READ_CONTROL
-#define STANDARD_RIGHTS_EXECUTE READ_CONTROL
-#define STANDARD_RIGHTS_ALL 0x001F0000
-#define SPECIFIC_RIGHTS_ALL 0x0000FFFF
-#define ACCESS_SYSTEM_SECURITY 0x01000000
-#define MAXIMUM_ALLOWED 0x02000000
-#define GENERIC_ALL 0x10000000
-#define GENERIC_EXECUTE 0x20000000
-#define GENERIC_WRITE 0x40000000
-#define GENERIC_READ 0x80000000
-#define EVENT_QUERY_STATE 0x0001
-#define EVENT_MODIFY_STATE 0x0002
-#define EVENT_ALL_ACCESS 0x001F0003
-#define THREAD_ALL_ACCESS 0x001FFFFF
+#define STANDARD_RIGHTS_READ     READ_CONTROL
+#define STANDARD_RIGHTS_WRITE    READ_CONTROL
+#define STANDARD_RIGHTS_EXECUTE  READ_CONTROL
+#define STANDARD_RIGHTS_ALL      0x001F0000
+#define SPECIFIC_RIGHTS_ALL      0x0000FFFF
+#define ACCESS_SYSTEM_SECURITY   0x01000000
+#define MAXIMUM_ALLOWED          0x02000000
+#define GENERIC_ALL              0x10000000
+#define GENERIC_EXECUTE          0x20000000
+#define GENERIC_WRITE            0x40000000
+#define GENERIC_READ             0x80000000
+#define EVENT_QUERY_STATE        0x0001
+#define EVENT_MODIFY_STATE       0x0002
+#define EVENT_ALL_ACCESS         0x001F0003
+#define THREAD_ALL_ACCESS        0x001FFFFF
 
-#define METHOD_BUFFERED 0
-#define METHOD_IN_DIRECT 1
+#define METHOD_BUFFERED   0
+#define METHOD_IN_DIRECT  1
 #define METHOD_OUT_DIRECT 2
-#define METHOD_NEITHER 3
+#define METHOD_NEITHER    3
 #define CTL_CODE(DeviceType, Function, Method, Access)                                             \
     ((ULONG)(DeviceType) << 16 | (ULONG)(Access) << 14 | (ULONG)(Function) << 2 | (ULONG)(Method))
-#define METHOD_FROM_CTL_CODE(Code) ((ULONG)(Code) & 3)
+#define METHOD_FROM_CTL_CODE(Code)      ((ULONG)(Code) & 3)
 #define DEVICE_TYPE_FROM_CTL_CODE(Code) ((ULONG)(Code) >> 16)
 
 /* ---- Cancel-safe queues and remove locks ---- */
@@ -1197,8 +1177,8 @@ typedef struct _IO_CSQ_IRP_CONTEXT {
 } IO_CSQ_IRP_CONTEXT, *PIO_CSQ_IRP_CONTEXT;
 
 #define IO_TYPE_CSQ_IRP_CONTEXT 1
-#define IO_TYPE_CSQ 2
-#define IO_TYPE_CSQ_EX 3
+#define IO_TYPE_CSQ             2
+#define IO_TYPE_CSQ_EX          3
 
 typedef struct _IO_REMOVE_LOCK_COMMON_BLOCK {
     BOOLEAN Removed, Reserved[3];
@@ -1210,30 +1190,39 @@ typedef struct _IO_REMOVE_LOCK {
     IO_REMOVE_LOCK_COMMON_BLOCK Common;
 } IO_REMOVE_LOCK, *PIO_REMOVE_LOCK;
 
-NTKERNELAPI NTSTATUS NTAPI IoCsqInitialize(PIO_CSQ Csq, PIO_CSQ_INSERT_IRP InsertIrp, PIO_CSQ_REMOVE_IRP RemoveIrp,
-                                           PIO_CSQ_PEEK_NEXT_IRP PeekNextIrp, PIO_CSQ_ACQUIRE_LOCK AcquireLock,
+NTKERNELAPI NTSTATUS NTAPI IoCsqInitialize(PIO_CSQ Csq, PIO_CSQ_INSERT_IRP InsertIrp,
+                                           PIO_CSQ_REMOVE_IRP RemoveIrp,
+                                           PIO_CSQ_PEEK_NEXT_IRP PeekNextIrp,
+                                           PIO_CSQ_ACQUIRE_LOCK AcquireLock,
                                            PIO_CSQ_RELEASE_LOCK ReleaseLock,
                                            PIO_CSQ_COMPLETE_CANCELED_IRP CompleteCanceledIrp);
 NTKERNELAPI NTSTATUS NTAPI IoCsqInitializeEx(PIO_CSQ Csq, PIO_CSQ_INSERT_IRP_EX InsertIrp,
-                                             PIO_CSQ_REMOVE_IRP RemoveIrp, PIO_CSQ_PEEK_NEXT_IRP PeekNextIrp,
-                                             PIO_CSQ_ACQUIRE_LOCK AcquireLock, PIO_CSQ_RELEASE_LOCK ReleaseLock,
+                                             PIO_CSQ_REMOVE_IRP RemoveIrp,
+                                             PIO_CSQ_PEEK_NEXT_IRP PeekNextIrp,
+                                             PIO_CSQ_ACQUIRE_LOCK AcquireLock,
+                                             PIO_CSQ_RELEASE_LOCK ReleaseLock,
                                              PIO_CSQ_COMPLETE_CANCELED_IRP CompleteCanceledIrp);
 NTKERNELAPI VOID NTAPI IoCsqInsertIrp(PIO_CSQ Csq, PIRP Irp, PIO_CSQ_IRP_CONTEXT Context);
-NTKERNELAPI NTSTATUS NTAPI IoCsqInsertIrpEx(PIO_CSQ Csq, PIRP Irp, PIO_CSQ_IRP_CONTEXT Context, PVOID InsertContext);
+NTKERNELAPI NTSTATUS NTAPI IoCsqInsertIrpEx(PIO_CSQ Csq, PIRP Irp, PIO_CSQ_IRP_CONTEXT Context,
+                                            PVOID InsertContext);
 NTKERNELAPI PIRP NTAPI IoCsqRemoveIrp(PIO_CSQ Csq, PIO_CSQ_IRP_CONTEXT Context);
 NTKERNELAPI PIRP NTAPI IoCsqRemoveNextIrp(PIO_CSQ Csq, PVOID PeekContext);
 
-NTKERNELAPI VOID NTAPI IoInitializeRemoveLockEx(PIO_REMOVE_LOCK Lock, ULONG Tag, ULONG MaxLockedMinutes,
-                                                ULONG HighWatermark, ULONG RemlockSize);
-NTKERNELAPI NTSTATUS NTAPI IoAcquireRemoveLockEx(PIO_REMOVE_LOCK Lock, PVOID Tag, PCSTR File, ULONG Line,
-                                                 ULONG RemlockSize);
+NTKERNELAPI VOID NTAPI IoInitializeRemoveLockEx(PIO_REMOVE_LOCK Lock, ULONG Tag,
+                                                ULONG MaxLockedMinutes, ULONG HighWatermark,
+                                                ULONG RemlockSize);
+NTKERNELAPI NTSTATUS NTAPI IoAcquireRemoveLockEx(PIO_REMOVE_LOCK Lock, PVOID Tag, PCSTR File,
+                                                 ULONG Line, ULONG RemlockSize);
 NTKERNELAPI VOID NTAPI IoReleaseRemoveLockEx(PIO_REMOVE_LOCK Lock, PVOID Tag, ULONG RemlockSize);
-NTKERNELAPI VOID NTAPI IoReleaseRemoveLockAndWaitEx(PIO_REMOVE_LOCK Lock, PVOID Tag, ULONG RemlockSize);
+NTKERNELAPI VOID NTAPI IoReleaseRemoveLockAndWaitEx(PIO_REMOVE_LOCK Lock, PVOID Tag,
+                                                    ULONG RemlockSize);
 #define IoInitializeRemoveLock(Lock, Tag, Maxmin, HighWater)                                       \
     IoInitializeRemoveLockEx(Lock, Tag, Maxmin, HighWater, sizeof(IO_REMOVE_LOCK))
-#define IoAcquireRemoveLock(Lock, Tag) IoAcquireRemoveLockEx(Lock, Tag, "", 0, sizeof(IO_REMOVE_LOCK))
+#define IoAcquireRemoveLock(Lock, Tag)                                                             \
+    IoAcquireRemoveLockEx(Lock, Tag, "", 0, sizeof(IO_REMOVE_LOCK))
 #define IoReleaseRemoveLock(Lock, Tag) IoReleaseRemoveLockEx(Lock, Tag, sizeof(IO_REMOVE_LOCK))
-#define IoReleaseRemoveLockAndWait(Lock, Tag) IoReleaseRemoveLockAndWaitEx(Lock, Tag, sizeof(IO_REMOVE_LOCK))
+#define IoReleaseRemoveLockAndWait(Lock, Tag)                                                      \
+    IoReleaseRemoveLockAndWaitEx(Lock, Tag, sizeof(IO_REMOVE_LOCK))
 
 /* ---- Ke: IRQL, spin locks, waits, timers, threads, processors ---- */
 
@@ -1247,10 +1236,10 @@ NTKERNELAPI KIRQL FASTCALL KfAcquireSpinLock(PKSPIN_LOCK SpinLock);
 NTKERNELAPI VOID FASTCALL KfReleaseSpinLock(PKSPIN_LOCK SpinLock, KIRQL NewIrql);
 NTKERNELAPI VOID FASTCALL KefAcquireSpinLockAtDpcLevel(PKSPIN_LOCK SpinLock);
 NTKERNELAPI VOID FASTCALL KefReleaseSpinLockFromDpcLevel(PKSPIN_LOCK SpinLock);
-#define KeLowerIrql(NewIrql) KfLowerIrql(NewIrql)
-#define KeAcquireSpinLockRaiseToDpc(SpinLock) KfAcquireSpinLock(SpinLock)
-#define KeReleaseSpinLock(SpinLock, NewIrql) KfReleaseSpinLock(SpinLock, NewIrql)
-#define KeAcquireSpinLockAtDpcLevel(SpinLock) KefAcquireSpinLockAtDpcLevel(SpinLock)
+#define KeLowerIrql(NewIrql)                    KfLowerIrql(NewIrql)
+#define KeAcquireSpinLockRaiseToDpc(SpinLock)   KfAcquireSpinLock(SpinLock)
+#define KeReleaseSpinLock(SpinLock, NewIrql)    KfReleaseSpinLock(SpinLock, NewIrql)
+#define KeAcquireSpinLockAtDpcLevel(SpinLock)   KefAcquireSpinLockAtDpcLevel(SpinLock)
 #define KeReleaseSpinLockFromDpcLevel(SpinLock) KefReleaseSpinLockFromDpcLevel(SpinLock)
 #else
 NTKERNELAPI VOID NTAPI KeLowerIrql(KIRQL NewIrql);
@@ -1259,14 +1248,17 @@ NTKERNELAPI VOID NTAPI KeReleaseSpinLock(PKSPIN_LOCK SpinLock, KIRQL NewIrql);
 NTKERNELAPI VOID NTAPI KeAcquireSpinLockAtDpcLevel(PKSPIN_LOCK SpinLock);
 NTKERNELAPI VOID NTAPI KeReleaseSpinLockFromDpcLevel(PKSPIN_LOCK SpinLock);
 #endif
-#define KeAcquireSpinLock(SpinLock, OldIrql) ((void)(*(OldIrql) = KeAcquireSpinLockRaiseToDpc(SpinLock)))
+#define KeAcquireSpinLock(SpinLock, OldIrql)                                                       \
+    ((void)(*(OldIrql) = KeAcquireSpinLockRaiseToDpc(SpinLock)))
 NTKERNELAPI VOID NTAPI KeInitializeSpinLock(PKSPIN_LOCK SpinLock);
 NTKERNELAPI BOOLEAN FASTCALL KeTryToAcquireSpinLockAtDpcLevel(PKSPIN_LOCK SpinLock);
-NTKERNELAPI VOID FASTCALL KeAcquireInStackQueuedSpinLock(PKSPIN_LOCK SpinLock, PKLOCK_QUEUE_HANDLE LockHandle);
+NTKERNELAPI VOID FASTCALL KeAcquireInStackQueuedSpinLock(PKSPIN_LOCK SpinLock,
+                                                         PKLOCK_QUEUE_HANDLE LockHandle);
 NTKERNELAPI VOID FASTCALL KeReleaseInStackQueuedSpinLock(PKLOCK_QUEUE_HANDLE LockHandle);
 NTKERNELAPI VOID FASTCALL KeAcquireInStackQueuedSpinLockAtDpcLevel(PKSPIN_LOCK SpinLock,
                                                                    PKLOCK_QUEUE_HANDLE LockHandle);
-NTKERNELAPI VOID FASTCALL KeReleaseInStackQueuedSpinLockFromDpcLevel(PKLOCK_QUEUE_HANDLE LockHandle);
+NTKERNELAPI VOID FASTCALL
+KeReleaseInStackQueuedSpinLockFromDpcLevel(PKLOCK_QUEUE_HANDLE LockHandle);
 
 NTKERNELAPI VOID NTAPI KeInitializeEvent(PRKEVENT Event, EVENT_TYPE Type, BOOLEAN State);
 NTKERNELAPI LONG NTAPI KeSetEvent(PRKEVENT Event, KPRIORITY Increment, BOOLEAN Wait);
@@ -1274,22 +1266,27 @@ NTKERNELAPI LONG NTAPI KeResetEvent(PRKEVENT Event);
 NTKERNELAPI VOID NTAPI KeClearEvent(PRKEVENT Event);
 NTKERNELAPI LONG NTAPI KeReadStateEvent(PRKEVENT Event);
 NTKERNELAPI VOID NTAPI KeInitializeSemaphore(PRKSEMAPHORE Semaphore, LONG Count, LONG Limit);
-NTKERNELAPI LONG NTAPI KeReleaseSemaphore(PRKSEMAPHORE Semaphore, KPRIORITY Increment, LONG Adjustment, BOOLEAN Wait);
+NTKERNELAPI LONG NTAPI KeReleaseSemaphore(PRKSEMAPHORE Semaphore, KPRIORITY Increment,
+                                          LONG Adjustment, BOOLEAN Wait);
 NTKERNELAPI LONG NTAPI KeReadStateSemaphore(PRKSEMAPHORE Semaphore);
 NTKERNELAPI VOID NTAPI KeInitializeMutex(PRKMUTEX Mutex, ULONG Level);
 NTKERNELAPI LONG NTAPI KeReleaseMutex(PRKMUTEX Mutex, BOOLEAN Wait);
-NTKERNELAPI NTSTATUS NTAPI KeWaitForSingleObject(PVOID Object, KWAIT_REASON WaitReason, KPROCESSOR_MODE WaitMode,
-                                                 BOOLEAN Alertable, PLARGE_INTEGER Timeout);
+NTKERNELAPI NTSTATUS NTAPI KeWaitForSingleObject(PVOID Object, KWAIT_REASON WaitReason,
+                                                 KPROCESSOR_MODE WaitMode, BOOLEAN Alertable,
+                                                 PLARGE_INTEGER Timeout);
 NTKERNELAPI NTSTATUS NTAPI KeWaitForMultipleObjects(ULONG Count, PVOID Object[], WAIT_TYPE WaitType,
-                                                    KWAIT_REASON WaitReason, KPROCESSOR_MODE WaitMode,
-                                                    BOOLEAN Alertable, PLARGE_INTEGER Timeout,
+                                                    KWAIT_REASON WaitReason,
+                                                    KPROCESSOR_MODE WaitMode, BOOLEAN Alertable,
+                                                    PLARGE_INTEGER Timeout,
                                                     PKWAIT_BLOCK WaitBlockArray);
 #define KeWaitForMutexObject KeWaitForSingleObject
 NTKERNELAPI NTSTATUS NTAPI KeDelayExecutionThread(KPROCESSOR_MODE WaitMode, BOOLEAN Alertable,
                                                   PLARGE_INTEGER Interval);
 
-NTKERNELAPI VOID NTAPI KeInitializeDpc(PKDPC Dpc, PKDEFERRED_ROUTINE DeferredRoutine, PVOID DeferredContext);
-NTKERNELAPI VOID NTAPI KeInitializeThreadedDpc(PKDPC Dpc, PKDEFERRED_ROUTINE DeferredRoutine, PVOID DeferredContext);
+NTKERNELAPI VOID NTAPI KeInitializeDpc(PKDPC Dpc, PKDEFERRED_ROUTINE DeferredRoutine,
+                                       PVOID DeferredContext);
+NTKERNELAPI VOID NTAPI KeInitializeThreadedDpc(PKDPC Dpc, PKDEFERRED_ROUTINE DeferredRoutine,
+                                               PVOID DeferredContext);
 NTKERNELAPI BOOLEAN NTAPI KeInsertQueueDpc(PKDPC Dpc, PVOID SystemArgument1, PVOID SystemArgument2);
 NTKERNELAPI BOOLEAN NTAPI KeRemoveQueueDpc(PKDPC Dpc);
 NTKERNELAPI VOID NTAPI KeFlushQueuedDpcs(VOID);
@@ -1299,7 +1296,8 @@ NTKERNELAPI NTSTATUS NTAPI KeSetTargetProcessorDpcEx(PKDPC Dpc, PPROCESSOR_NUMBE
 NTKERNELAPI VOID NTAPI KeInitializeTimer(PKTIMER Timer);
 NTKERNELAPI VOID NTAPI KeInitializeTimerEx(PKTIMER Timer, TIMER_TYPE Type);
 NTKERNELAPI BOOLEAN NTAPI KeSetTimer(PKTIMER Timer, LARGE_INTEGER DueTime, PKDPC Dpc);
-NTKERNELAPI BOOLEAN NTAPI KeSetTimerEx(PKTIMER Timer, LARGE_INTEGER DueTime, LONG Period, PKDPC Dpc);
+NTKERNELAPI BOOLEAN NTAPI KeSetTimerEx(PKTIMER Timer, LARGE_INTEGER DueTime, LONG Period,
+                                       PKDPC Dpc);
 NTKERNELAPI BOOLEAN NTAPI KeSetCoalescableTimer(PKTIMER Timer, LARGE_INTEGER DueTime, ULONG Period,
                                                 ULONG TolerableDelay, PKDPC Dpc);
 NTKERNELAPI BOOLEAN NTAPI KeCancelTimer(PKTIMER Timer);
@@ -1308,7 +1306,8 @@ NTKERNELAPI BOOLEAN NTAPI KeReadStateTimer(PKTIMER Timer);
 typedef struct _KDPC_WATCHDOG_INFORMATION {
     ULONG DpcTimeLimit, DpcTimeCount, DpcWatchdogLimit, DpcWatchdogCount, Reserved;
 } KDPC_WATCHDOG_INFORMATION, *PKDPC_WATCHDOG_INFORMATION;
-NTKERNELAPI NTSTATUS NTAPI KeQueryDpcWatchdogInformation(PKDPC_WATCHDOG_INFORMATION WatchdogInformation);
+NTKERNELAPI NTSTATUS NTAPI
+KeQueryDpcWatchdogInformation(PKDPC_WATCHDOG_INFORMATION WatchdogInformation);
 
 NTKERNELAPI PKTHREAD NTAPI KeGetCurrentThread(VOID);
 NTKERNELAPI KPRIORITY NTAPI KeSetPriorityThread(PKTHREAD Thread, KPRIORITY Priority);
@@ -1318,21 +1317,24 @@ NTKERNELAPI VOID NTAPI KeEnterGuardedRegion(VOID);
 NTKERNELAPI VOID NTAPI KeLeaveGuardedRegion(VOID);
 NTKERNELAPI BOOLEAN NTAPI KeAreApcsDisabled(VOID);
 NTKERNELAPI BOOLEAN NTAPI KeAreAllApcsDisabled(VOID);
-NTKERNELAPI VOID NTAPI KeSetSystemGroupAffinityThread(PGROUP_AFFINITY Affinity, PGROUP_AFFINITY PreviousAffinity);
+NTKERNELAPI VOID NTAPI KeSetSystemGroupAffinityThread(PGROUP_AFFINITY Affinity,
+                                                      PGROUP_AFFINITY PreviousAffinity);
 NTKERNELAPI VOID NTAPI KeRevertToUserGroupAffinityThread(PGROUP_AFFINITY PreviousAffinity);
 NTKERNELAPI ULONG NTAPI KeGetCurrentProcessorNumberEx(PPROCESSOR_NUMBER ProcNumber);
-NTKERNELAPI NTSTATUS NTAPI KeGetProcessorNumberFromIndex(ULONG ProcIndex, PPROCESSOR_NUMBER ProcNumber);
+NTKERNELAPI NTSTATUS NTAPI KeGetProcessorNumberFromIndex(ULONG ProcIndex,
+                                                         PPROCESSOR_NUMBER ProcNumber);
 NTKERNELAPI ULONG NTAPI KeGetProcessorIndexFromNumber(PPROCESSOR_NUMBER ProcNumber);
 NTKERNELAPI ULONG NTAPI KeQueryActiveProcessorCount(PKAFFINITY ActiveProcessors);
 NTKERNELAPI ULONG NTAPI KeQueryActiveProcessorCountEx(USHORT GroupNumber);
 NTKERNELAPI ULONG NTAPI KeQueryMaximumProcessorCountEx(USHORT GroupNumber);
-NTKERNELAPI ULONG_PTR NTAPI KeIpiGenericCall(PKIPI_BROADCAST_WORKER BroadcastFunction, ULONG_PTR Context);
+NTKERNELAPI ULONG_PTR NTAPI KeIpiGenericCall(PKIPI_BROADCAST_WORKER BroadcastFunction,
+                                             ULONG_PTR Context);
 
+/* clang-format off */
 typedef enum _KE_PROCESSOR_CHANGE_NOTIFY_STATE {
-    KeProcessorAddStartNotify,
-    KeProcessorAddCompleteNotify,
-    KeProcessorAddFailureNotify
+    KeProcessorAddStartNotify, KeProcessorAddCompleteNotify, KeProcessorAddFailureNotify
 } KE_PROCESSOR_CHANGE_NOTIFY_STATE;
+/* clang-format on */
 typedef struct _KE_PROCESSOR_CHANGE_NOTIFY_CONTEXT {
     KE_PROCESSOR_CHANGE_NOTIFY_STATE State;
     ULONG NtNumber;
@@ -1344,8 +1346,8 @@ typedef VOID NTAPI PROCESSOR_CALLBACK_FUNCTION(PVOID CallbackContext,
                                                PNTSTATUS OperationStatus);
 typedef PROCESSOR_CALLBACK_FUNCTION *PPROCESSOR_CALLBACK_FUNCTION;
 #define KE_PROCESSOR_CHANGE_ADD_EXISTING 1
-NTKERNELAPI PVOID NTAPI KeRegisterProcessorChangeCallback(PPROCESSOR_CALLBACK_FUNCTION CallbackFunction,
-                                                          PVOID CallbackContext, ULONG Flags);
+NTKERNELAPI PVOID NTAPI KeRegisterProcessorChangeCallback(
+    PPROCESSOR_CALLBACK_FUNCTION CallbackFunction, PVOID CallbackContext, ULONG Flags);
 NTKERNELAPI VOID NTAPI KeDeregisterProcessorChangeCallback(PVOID CallbackHandle);
 
 NTHALAPI LARGE_INTEGER NTAPI KeQueryPerformanceCounter(PLARGE_INTEGER PerformanceFrequency);
@@ -1355,8 +1357,9 @@ NTKERNELAPI VOID NTAPI KeQuerySystemTimePrecise(PLARGE_INTEGER CurrentTime);
 NTKERNELAPI ULONGLONG NTAPI KeQueryUnbiasedInterruptTime(VOID);
 NTKERNELAPI ULONG NTAPI KeQueryTimeIncrement(VOID);
 NTKERNELAPI DECLSPEC_NORETURN VOID NTAPI KeBugCheck(ULONG BugCheckCode);
-NTKERNELAPI DECLSPEC_NORETURN VOID NTAPI KeBugCheckEx(ULONG BugCheckCode, ULONG_PTR Parameter1, ULONG_PTR Parameter2,
-                                                      ULONG_PTR Parameter3, ULONG_PTR Parameter4);
+NTKERNELAPI DECLSPEC_NORETURN VOID NTAPI KeBugCheckEx(ULONG BugCheckCode, ULONG_PTR Parameter1,
+                                                      ULONG_PTR Parameter2, ULONG_PTR Parameter3,
+                                                      ULONG_PTR Parameter4);
 typedef struct _XSTATE_SAVE *PXSTATE_SAVE;
 NTKERNELAPI NTSTATUS NTAPI KeSaveExtendedProcessorState(ULONG64 Mask, PXSTATE_SAVE XStateSave);
 NTKERNELAPI VOID NTAPI KeRestoreExtendedProcessorState(PXSTATE_SAVE XStateSave);
@@ -1370,19 +1373,23 @@ NTKERNELAPI PVOID NTAPI ExAllocatePool3(POOL_FLAGS Flags, SIZE_T NumberOfBytes, 
 NTKERNELAPI VOID NTAPI ExFreePool(PVOID P);
 NTKERNELAPI VOID NTAPI ExFreePoolWithTag(PVOID P, ULONG Tag);
 #ifndef _X86_
-NTKERNELAPI NTSTATUS NTAPI ExInitializeLookasideListEx(PLOOKASIDE_LIST_EX Lookaside, PALLOCATE_FUNCTION_EX Allocate,
-                                                       PFREE_FUNCTION_EX Free, POOL_TYPE PoolType, ULONG Flags,
-                                                       SIZE_T Size, ULONG Tag, USHORT Depth);
+NTKERNELAPI NTSTATUS NTAPI ExInitializeLookasideListEx(PLOOKASIDE_LIST_EX Lookaside,
+                                                       PALLOCATE_FUNCTION_EX Allocate,
+                                                       PFREE_FUNCTION_EX Free, POOL_TYPE PoolType,
+                                                       ULONG Flags, SIZE_T Size, ULONG Tag,
+                                                       USHORT Depth);
 NTKERNELAPI VOID NTAPI ExDeleteLookasideListEx(PLOOKASIDE_LIST_EX Lookaside);
 NTKERNELAPI VOID NTAPI ExFlushLookasideListEx(PLOOKASIDE_LIST_EX Lookaside);
-NTKERNELAPI VOID NTAPI ExInitializeNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside, PALLOCATE_FUNCTION Allocate,
-                                                       PFREE_FUNCTION Free, ULONG Flags, SIZE_T Size, ULONG Tag,
-                                                       USHORT Depth);
+NTKERNELAPI VOID NTAPI ExInitializeNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside,
+                                                       PALLOCATE_FUNCTION Allocate,
+                                                       PFREE_FUNCTION Free, ULONG Flags,
+                                                       SIZE_T Size, ULONG Tag, USHORT Depth);
 NTKERNELAPI VOID NTAPI ExDeleteNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside);
 NTKERNELAPI PVOID NTAPI ExAllocateFromNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside);
 NTKERNELAPI VOID NTAPI ExFreeToNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside, PVOID Entry);
 NTKERNELAPI PSLIST_ENTRY NTAPI ExpInterlockedPopEntrySList(PSLIST_HEADER ListHead);
-NTKERNELAPI PSLIST_ENTRY NTAPI ExpInterlockedPushEntrySList(PSLIST_HEADER ListHead, PSLIST_ENTRY ListEntry);
+NTKERNELAPI PSLIST_ENTRY NTAPI ExpInterlockedPushEntrySList(PSLIST_HEADER ListHead,
+                                                            PSLIST_ENTRY ListEntry);
 NTKERNELAPI USHORT NTAPI ExQueryDepthSList(PSLIST_HEADER ListHead);
 #endif
 
@@ -1391,8 +1398,10 @@ NTKERNELAPI USHORT NTAPI ExQueryDepthSList(PSLIST_HEADER ListHead);
 #define ExInterlockedInsertTailList ExfInterlockedInsertTailList
 #define ExInterlockedRemoveHeadList ExfInterlockedRemoveHeadList
 #endif
-NTKERNELAPI PLIST_ENTRY FASTCALL ExInterlockedInsertHeadList(PLIST_ENTRY Head, PLIST_ENTRY Entry, PKSPIN_LOCK Lock);
-NTKERNELAPI PLIST_ENTRY FASTCALL ExInterlockedInsertTailList(PLIST_ENTRY Head, PLIST_ENTRY Entry, PKSPIN_LOCK Lock);
+NTKERNELAPI PLIST_ENTRY FASTCALL ExInterlockedInsertHeadList(PLIST_ENTRY Head, PLIST_ENTRY Entry,
+                                                             PKSPIN_LOCK Lock);
+NTKERNELAPI PLIST_ENTRY FASTCALL ExInterlockedInsertTailList(PLIST_ENTRY Head, PLIST_ENTRY Entry,
+                                                             PKSPIN_LOCK Lock);
 NTKERNELAPI PLIST_ENTRY FASTCALL ExInterlockedRemoveHeadList(PLIST_ENTRY Head, PKSPIN_LOCK Lock);
 
 NTKERNELAPI NTSTATUS NTAPI ExInitializeResourceLite(PERESOURCE Resource);
@@ -1430,11 +1439,12 @@ NTKERNELAPI VOID NTAPI ExAcquirePushLockSharedEx(PEX_PUSH_LOCK PushLock, ULONG F
 NTKERNELAPI VOID NTAPI ExReleasePushLockExclusiveEx(PEX_PUSH_LOCK PushLock, ULONG Flags);
 NTKERNELAPI VOID NTAPI ExReleasePushLockSharedEx(PEX_PUSH_LOCK PushLock, ULONG Flags);
 #define ExAcquirePushLockExclusive(Lock) ExAcquirePushLockExclusiveEx(Lock, 0)
-#define ExAcquirePushLockShared(Lock) ExAcquirePushLockSharedEx(Lock, 0)
+#define ExAcquirePushLockShared(Lock)    ExAcquirePushLockSharedEx(Lock, 0)
 #define ExReleasePushLockExclusive(Lock) ExReleasePushLockExclusiveEx(Lock, 0)
-#define ExReleasePushLockShared(Lock) ExReleasePushLockSharedEx(Lock, 0)
+#define ExReleasePushLockShared(Lock)    ExReleasePushLockSharedEx(Lock, 0)
 
-/* Acquire and release are for DISPATCH_LEVEL and below; waiting is for APC_LEVEL and below, once until re-initialised. */
+/* Acquire and release are for DISPATCH_LEVEL and below; waiting is for APC_LEVEL and below, once
+ * until re-initialised. */
 NTKERNELAPI VOID FASTCALL ExInitializeRundownProtection(PEX_RUNDOWN_REF RunRef);
 NTKERNELAPI VOID FASTCALL ExReInitializeRundownProtection(PEX_RUNDOWN_REF RunRef);
 NTKERNELAPI BOOLEAN FASTCALL ExAcquireRundownProtection(PEX_RUNDOWN_REF RunRef);
@@ -1443,20 +1453,27 @@ NTKERNELAPI VOID FASTCALL ExReleaseRundownProtection(PEX_RUNDOWN_REF RunRef);
 NTKERNELAPI VOID FASTCALL ExReleaseRundownProtectionEx(PEX_RUNDOWN_REF RunRef, ULONG Count);
 NTKERNELAPI VOID FASTCALL ExWaitForRundownProtectionRelease(PEX_RUNDOWN_REF RunRef);
 NTKERNELAPI VOID FASTCALL ExRundownCompleted(PEX_RUNDOWN_REF RunRef);
-NTKERNELAPI PEX_RUNDOWN_REF_CACHE_AWARE NTAPI ExAllocateCacheAwareRundownProtection(POOL_TYPE PoolType, ULONG PoolTag);
-NTKERNELAPI VOID NTAPI ExFreeCacheAwareRundownProtection(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware);
+NTKERNELAPI PEX_RUNDOWN_REF_CACHE_AWARE NTAPI
+ExAllocateCacheAwareRundownProtection(POOL_TYPE PoolType, ULONG PoolTag);
+NTKERNELAPI VOID NTAPI
+ExFreeCacheAwareRundownProtection(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware);
 NTKERNELAPI SIZE_T NTAPI ExSizeOfRundownProtectionCacheAware(VOID);
-NTKERNELAPI VOID NTAPI ExInitializeRundownProtectionCacheAware(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware,
-                                                               SIZE_T RunRefSize);
-NTKERNELAPI VOID FASTCALL ExReInitializeRundownProtectionCacheAware(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware);
-NTKERNELAPI BOOLEAN FASTCALL ExAcquireRundownProtectionCacheAware(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware);
-NTKERNELAPI BOOLEAN FASTCALL ExAcquireRundownProtectionCacheAwareEx(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware,
-                                                                    ULONG Count);
-NTKERNELAPI VOID FASTCALL ExReleaseRundownProtectionCacheAware(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware);
-NTKERNELAPI VOID FASTCALL ExReleaseRundownProtectionCacheAwareEx(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware,
-                                                                 ULONG Count);
-NTKERNELAPI VOID FASTCALL ExWaitForRundownProtectionReleaseCacheAware(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware);
-NTKERNELAPI VOID FASTCALL ExRundownCompletedCacheAware(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware);
+NTKERNELAPI VOID NTAPI ExInitializeRundownProtectionCacheAware(
+    PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware, SIZE_T RunRefSize);
+NTKERNELAPI VOID FASTCALL
+ExReInitializeRundownProtectionCacheAware(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware);
+NTKERNELAPI BOOLEAN FASTCALL
+ExAcquireRundownProtectionCacheAware(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware);
+NTKERNELAPI BOOLEAN FASTCALL
+ExAcquireRundownProtectionCacheAwareEx(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware, ULONG Count);
+NTKERNELAPI VOID FASTCALL
+ExReleaseRundownProtectionCacheAware(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware);
+NTKERNELAPI VOID FASTCALL
+ExReleaseRundownProtectionCacheAwareEx(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware, ULONG Count);
+NTKERNELAPI VOID FASTCALL
+ExWaitForRundownProtectionReleaseCacheAware(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware);
+NTKERNELAPI VOID FASTCALL
+ExRundownCompletedCacheAware(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware);
 
 NTKERNELAPI VOID NTAPI ExQueueWorkItem(PWORK_QUEUE_ITEM WorkItem, WORK_QUEUE_TYPE QueueType);
 #define ExInitializeWorkItem(Item, Routine, Context)                                               \
@@ -1475,11 +1492,14 @@ NTKERNELAPI VOID NTAPI MmBuildMdlForNonPagedPool(PMDL MemoryDescriptorList);
 NTKERNELAPI VOID NTAPI MmProbeAndLockPages(PMDL MemoryDescriptorList, KPROCESSOR_MODE AccessMode,
                                            LOCK_OPERATION Operation);
 NTKERNELAPI VOID NTAPI MmUnlockPages(PMDL MemoryDescriptorList);
-NTKERNELAPI PVOID NTAPI MmMapLockedPagesSpecifyCache(PMDL MemoryDescriptorList, KPROCESSOR_MODE AccessMode,
-                                                     MEMORY_CACHING_TYPE CacheType, PVOID RequestedAddress,
+NTKERNELAPI PVOID NTAPI MmMapLockedPagesSpecifyCache(PMDL MemoryDescriptorList,
+                                                     KPROCESSOR_MODE AccessMode,
+                                                     MEMORY_CACHING_TYPE CacheType,
+                                                     PVOID RequestedAddress,
                                                      ULONG BugCheckOnFailure, ULONG Priority);
 NTKERNELAPI VOID NTAPI MmUnmapLockedPages(PVOID BaseAddress, PMDL MemoryDescriptorList);
-NTKERNELAPI PMDL NTAPI MmAllocatePagesForMdlEx(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress,
+NTKERNELAPI PMDL NTAPI MmAllocatePagesForMdlEx(PHYSICAL_ADDRESS LowAddress,
+                                               PHYSICAL_ADDRESS HighAddress,
                                                PHYSICAL_ADDRESS SkipBytes, SIZE_T TotalBytes,
                                                MEMORY_CACHING_TYPE CacheType, ULONG Flags);
 NTKERNELAPI VOID NTAPI MmFreePagesFromMdl(PMDL MemoryDescriptorList);
@@ -1515,10 +1535,11 @@ FORCEINLINE VOID MmPrepareMdlForReuse(PMDL Mdl)
 
 /* ---- Io ---- */
 
-NTKERNELAPI PMDL NTAPI IoAllocateMdl(PVOID VirtualAddress, ULONG Length, BOOLEAN SecondaryBuffer, BOOLEAN ChargeQuota,
-                                     PIRP Irp);
+NTKERNELAPI PMDL NTAPI IoAllocateMdl(PVOID VirtualAddress, ULONG Length, BOOLEAN SecondaryBuffer,
+                                     BOOLEAN ChargeQuota, PIRP Irp);
 NTKERNELAPI VOID NTAPI IoFreeMdl(PMDL Mdl);
-NTKERNELAPI VOID NTAPI IoBuildPartialMdl(PMDL SourceMdl, PMDL TargetMdl, PVOID VirtualAddress, ULONG Length);
+NTKERNELAPI VOID NTAPI IoBuildPartialMdl(PMDL SourceMdl, PMDL TargetMdl, PVOID VirtualAddress,
+                                         ULONG Length);
 NTKERNELAPI PIRP NTAPI IoAllocateIrp(CCHAR StackSize, BOOLEAN ChargeQuota);
 NTKERNELAPI VOID NTAPI IoFreeIrp(PIRP Irp);
 NTKERNELAPI VOID NTAPI IoInitializeIrp(PIRP Irp, USHORT PacketSize, CCHAR StackSize);
@@ -1529,25 +1550,34 @@ NTKERNELAPI VOID NTAPI IoReleaseCancelSpinLock(KIRQL Irql);
 NTKERNELAPI NTSTATUS FASTCALL IofCallDriver(PDEVICE_OBJECT DeviceObject, PIRP Irp);
 NTKERNELAPI VOID FASTCALL IofCompleteRequest(PIRP Irp, CCHAR PriorityBoost);
 #define IoCallDriver(DeviceObject, Irp) IofCallDriver(DeviceObject, Irp)
-#define IoCompleteRequest(Irp, Boost) IofCompleteRequest(Irp, Boost)
-NTKERNELAPI PIRP NTAPI IoBuildDeviceIoControlRequest(ULONG IoControlCode, PDEVICE_OBJECT DeviceObject,
-                                                     PVOID InputBuffer, ULONG InputBufferLength, PVOID OutputBuffer,
-                                                     ULONG OutputBufferLength, BOOLEAN InternalDeviceIoControl,
-                                                     PKEVENT Event, PIO_STATUS_BLOCK IoStatusBlock);
+#define IoCompleteRequest(Irp, Boost)   IofCompleteRequest(Irp, Boost)
+NTKERNELAPI PIRP NTAPI IoBuildDeviceIoControlRequest(ULONG IoControlCode,
+                                                     PDEVICE_OBJECT DeviceObject, PVOID InputBuffer,
+                                                     ULONG InputBufferLength, PVOID OutputBuffer,
+                                                     ULONG OutputBufferLength,
+                                                     BOOLEAN InternalDeviceIoControl, PKEVENT Event,
+                                                     PIO_STATUS_BLOCK IoStatusBlock);
 NTKERNELAPI NTSTATUS NTAPI IoCreateDevice(PDRIVER_OBJECT DriverObject, ULONG DeviceExtensionSize,
-                                          PUNICODE_STRING DeviceName, ULONG DeviceType, ULONG DeviceCharacteristics,
-                                          BOOLEAN Exclusive, PDEVICE_OBJECT *DeviceObject);
+                                          PUNICODE_STRING DeviceName, ULONG DeviceType,
+                                          ULONG DeviceCharacteristics, BOOLEAN Exclusive,
+                                          PDEVICE_OBJECT *DeviceObject);
 NTKERNELAPI VOID NTAPI IoDeleteDevice(PDEVICE_OBJECT DeviceObject);
-NTKERNELAPI PDEVICE_OBJECT NTAPI IoAttachDeviceToDeviceStack(PDEVICE_OBJECT SourceDevice, PDEVICE_OBJECT TargetDevice);
+NTKERNELAPI PDEVICE_OBJECT NTAPI IoAttachDeviceToDeviceStack(PDEVICE_OBJECT SourceDevice,
+                                                             PDEVICE_OBJECT TargetDevice);
 NTKERNELAPI VOID NTAPI IoDetachDevice(PDEVICE_OBJECT TargetDevice);
-NTKERNELAPI NTSTATUS NTAPI IoCreateSymbolicLink(PUNICODE_STRING SymbolicLinkName, PUNICODE_STRING DeviceName);
+NTKERNELAPI NTSTATUS NTAPI IoCreateSymbolicLink(PUNICODE_STRING SymbolicLinkName,
+                                                PUNICODE_STRING DeviceName);
 NTKERNELAPI NTSTATUS NTAPI IoDeleteSymbolicLink(PUNICODE_STRING SymbolicLinkName);
-NTKERNELAPI NTSTATUS NTAPI IoGetDeviceObjectPointer(PUNICODE_STRING ObjectName, ACCESS_MASK DesiredAccess,
-                                                    PFILE_OBJECT *FileObject, PDEVICE_OBJECT *DeviceObject);
+NTKERNELAPI NTSTATUS NTAPI IoGetDeviceObjectPointer(PUNICODE_STRING ObjectName,
+                                                    ACCESS_MASK DesiredAccess,
+                                                    PFILE_OBJECT *FileObject,
+                                                    PDEVICE_OBJECT *DeviceObject);
 NTKERNELAPI NTSTATUS NTAPI IoRegisterDeviceInterface(PDEVICE_OBJECT PhysicalDeviceObject,
-                                                     const GUID *InterfaceClassGuid, PUNICODE_STRING ReferenceString,
+                                                     const GUID *InterfaceClassGuid,
+                                                     PUNICODE_STRING ReferenceString,
                                                      PUNICODE_STRING SymbolicLinkName);
-NTKERNELAPI NTSTATUS NTAPI IoSetDeviceInterfaceState(PUNICODE_STRING SymbolicLinkName, BOOLEAN Enable);
+NTKERNELAPI NTSTATUS NTAPI IoSetDeviceInterfaceState(PUNICODE_STRING SymbolicLinkName,
+                                                     BOOLEAN Enable);
 NTKERNELAPI PEPROCESS NTAPI IoGetRequestorProcess(PIRP Irp);
 NTKERNELAPI ULONG NTAPI IoGetRequestorProcessId(PIRP Irp);
 NTKERNELAPI PEPROCESS NTAPI IoGetCurrentProcess(VOID);
@@ -1564,24 +1594,27 @@ typedef struct _DEVPROPKEY {
     GUID fmtid;
     DEVPROPID pid;
 } DEVPROPKEY, *PDEVPROPKEY;
-#define DEVPROP_TYPE_UINT32 0x00000007
-#define DEVPROP_TYPE_UINT64 0x00000009
-#define DEVPROP_TYPE_GUID 0x0000000D
-#define DEVPROP_TYPE_BOOLEAN 0x00000011
-#define DEVPROP_TYPE_STRING 0x00000012
-#define DEVPROP_TYPE_SECURITY_DESCRIPTOR 0x00000013
+#define DEVPROP_TYPE_UINT32                     0x00000007
+#define DEVPROP_TYPE_UINT64                     0x00000009
+#define DEVPROP_TYPE_GUID                       0x0000000D
+#define DEVPROP_TYPE_BOOLEAN                    0x00000011
+#define DEVPROP_TYPE_STRING                     0x00000012
+#define DEVPROP_TYPE_SECURITY_DESCRIPTOR        0x00000013
 #define DEVPROP_TYPE_SECURITY_DESCRIPTOR_STRING 0x00000014
-#define DEVPROP_TYPE_BINARY 0x00001003
-#define PLUGPLAY_PROPERTY_PERSISTENT 1
-NTKERNELAPI NTSTATUS NTAPI IoGetDevicePropertyData(PDEVICE_OBJECT Pdo, const DEVPROPKEY *PropertyKey, LCID Lcid,
-                                                   ULONG Flags, ULONG Size, PVOID Data, PULONG RequiredSize,
-                                                   PDEVPROPTYPE Type);
-NTKERNELAPI NTSTATUS NTAPI IoSetDevicePropertyData(PDEVICE_OBJECT Pdo, const DEVPROPKEY *PropertyKey, LCID Lcid,
-                                                   ULONG Flags, DEVPROPTYPE Type, ULONG Size, PVOID Data);
+#define DEVPROP_TYPE_BINARY                     0x00001003
+#define PLUGPLAY_PROPERTY_PERSISTENT            1
+NTKERNELAPI NTSTATUS NTAPI IoGetDevicePropertyData(PDEVICE_OBJECT Pdo,
+                                                   const DEVPROPKEY *PropertyKey, LCID Lcid,
+                                                   ULONG Flags, ULONG Size, PVOID Data,
+                                                   PULONG RequiredSize, PDEVPROPTYPE Type);
+NTKERNELAPI NTSTATUS NTAPI IoSetDevicePropertyData(PDEVICE_OBJECT Pdo,
+                                                   const DEVPROPKEY *PropertyKey, LCID Lcid,
+                                                   ULONG Flags, DEVPROPTYPE Type, ULONG Size,
+                                                   PVOID Data);
 
 #define IoGetCurrentIrpStackLocation(Irp) ((Irp)->Tail.Overlay.CurrentStackLocation)
-#define IoGetNextIrpStackLocation(Irp) ((Irp)->Tail.Overlay.CurrentStackLocation - 1)
-#define IoSizeOfIrp(StackSize) ((USHORT)(sizeof(IRP) + (StackSize) * sizeof(IO_STACK_LOCATION)))
+#define IoGetNextIrpStackLocation(Irp)    ((Irp)->Tail.Overlay.CurrentStackLocation - 1)
+#define IoSizeOfIrp(StackSize)            ((USHORT)(sizeof(IRP) + (StackSize) * sizeof(IO_STACK_LOCATION)))
 
 FORCEINLINE VOID IoSetNextIrpStackLocation(PIRP Irp)
 {
@@ -1599,7 +1632,8 @@ FORCEINLINE VOID IoCopyCurrentIrpStackLocationToNext(PIRP Irp)
 {
     PIO_STACK_LOCATION Next = IoGetNextIrpStackLocation(Irp);
 
-    __builtin_memcpy(Next, IoGetCurrentIrpStackLocation(Irp), offsetof(IO_STACK_LOCATION, CompletionRoutine));
+    __builtin_memcpy(Next, IoGetCurrentIrpStackLocation(Irp),
+                     offsetof(IO_STACK_LOCATION, CompletionRoutine));
     Next->Control = 0;
 }
 
@@ -1609,19 +1643,22 @@ FORCEINLINE VOID IoMarkIrpPending(PIRP Irp)
 }
 
 FORCEINLINE VOID IoSetCompletionRoutine(PIRP Irp, PIO_COMPLETION_ROUTINE Routine, PVOID Context,
-                                        BOOLEAN InvokeOnSuccess, BOOLEAN InvokeOnError, BOOLEAN InvokeOnCancel)
+                                        BOOLEAN InvokeOnSuccess, BOOLEAN InvokeOnError,
+                                        BOOLEAN InvokeOnCancel)
 {
     PIO_STACK_LOCATION Next = IoGetNextIrpStackLocation(Irp);
 
     Next->CompletionRoutine = Routine;
     Next->Context = Context;
     Next->Control = (UCHAR)((InvokeOnSuccess ? SL_INVOKE_ON_SUCCESS : 0) |
-                            (InvokeOnError ? SL_INVOKE_ON_ERROR : 0) | (InvokeOnCancel ? SL_INVOKE_ON_CANCEL : 0));
+                            (InvokeOnError ? SL_INVOKE_ON_ERROR : 0) |
+                            (InvokeOnCancel ? SL_INVOKE_ON_CANCEL : 0));
 }
 
 FORCEINLINE PDRIVER_CANCEL IoSetCancelRoutine(PIRP Irp, PDRIVER_CANCEL CancelRoutine)
 {
-    PDRIVER_CANCEL Previous = __atomic_exchange_n(&Irp->CancelRoutine, CancelRoutine, __ATOMIC_SEQ_CST);
+    PDRIVER_CANCEL Previous =
+        __atomic_exchange_n(&Irp->CancelRoutine, CancelRoutine, __ATOMIC_SEQ_CST);
 
     InterlockedFence();
     return Previous;
@@ -1634,52 +1671,56 @@ typedef struct _OBJECT_HANDLE_INFORMATION {
     ACCESS_MASK GrantedAccess;
 } OBJECT_HANDLE_INFORMATION, *POBJECT_HANDLE_INFORMATION;
 
-NTKERNELAPI NTSTATUS NTAPI ObReferenceObjectByHandle(HANDLE Handle, ACCESS_MASK DesiredAccess, POBJECT_TYPE ObjectType,
+NTKERNELAPI NTSTATUS NTAPI ObReferenceObjectByHandle(HANDLE Handle, ACCESS_MASK DesiredAccess,
+                                                     POBJECT_TYPE ObjectType,
                                                      KPROCESSOR_MODE AccessMode, PVOID *Object,
                                                      POBJECT_HANDLE_INFORMATION HandleInformation);
 NTKERNELAPI NTSTATUS NTAPI ObReferenceObjectByPointer(PVOID Object, ACCESS_MASK DesiredAccess,
-                                                      POBJECT_TYPE ObjectType, KPROCESSOR_MODE AccessMode);
+                                                      POBJECT_TYPE ObjectType,
+                                                      KPROCESSOR_MODE AccessMode);
 NTKERNELAPI LONG_PTR FASTCALL ObfReferenceObject(PVOID Object);
 NTKERNELAPI LONG_PTR FASTCALL ObfDereferenceObject(PVOID Object);
-#define ObReferenceObject(Object) ObfReferenceObject(Object)
+#define ObReferenceObject(Object)   ObfReferenceObject(Object)
 #define ObDereferenceObject(Object) ObfDereferenceObject(Object)
 NTKERNELAPI NTSTATUS NTAPI ObCloseHandle(HANDLE Handle, KPROCESSOR_MODE PreviousMode);
 
 NTKERNELAPI NTSTATUS NTAPI PsCreateSystemThread(PHANDLE ThreadHandle, ULONG DesiredAccess,
-                                                POBJECT_ATTRIBUTES ObjectAttributes, HANDLE ProcessHandle,
-                                                PCLIENT_ID ClientId, PKSTART_ROUTINE StartRoutine,
-                                                PVOID StartContext);
+                                                POBJECT_ATTRIBUTES ObjectAttributes,
+                                                HANDLE ProcessHandle, PCLIENT_ID ClientId,
+                                                PKSTART_ROUTINE StartRoutine, PVOID StartContext);
 NTKERNELAPI NTSTATUS NTAPI PsTerminateSystemThread(NTSTATUS ExitStatus);
 NTKERNELAPI PETHREAD NTAPI PsGetCurrentThread(VOID);
 NTKERNELAPI HANDLE NTAPI PsGetCurrentThreadId(VOID);
 NTKERNELAPI HANDLE NTAPI PsGetCurrentProcessId(VOID);
 
 NTSYSAPI NTSTATUS NTAPI ZwClose(HANDLE Handle);
-NTSYSAPI NTSTATUS NTAPI ZwOpenKey(PHANDLE KeyHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes);
+NTSYSAPI NTSTATUS NTAPI ZwOpenKey(PHANDLE KeyHandle, ACCESS_MASK DesiredAccess,
+                                  POBJECT_ATTRIBUTES ObjectAttributes);
 
+/* clang-format off */
 typedef enum _KEY_VALUE_INFORMATION_CLASS {
-    KeyValueBasicInformation,
-    KeyValueFullInformation,
-    KeyValuePartialInformation
+    KeyValueBasicInformation, KeyValueFullInformation, KeyValuePartialInformation
 } KEY_VALUE_INFORMATION_CLASS;
+/* clang-format on */
 typedef struct _KEY_VALUE_PARTIAL_INFORMATION {
     ULONG TitleIndex, Type, DataLength;
     UCHAR Data[1];
 } KEY_VALUE_PARTIAL_INFORMATION, *PKEY_VALUE_PARTIAL_INFORMATION;
 NTSYSAPI NTSTATUS NTAPI ZwQueryValueKey(HANDLE KeyHandle, PUNICODE_STRING ValueName,
                                         KEY_VALUE_INFORMATION_CLASS KeyValueInformationClass,
-                                        PVOID KeyValueInformation, ULONG Length, PULONG ResultLength);
+                                        PVOID KeyValueInformation, ULONG Length,
+                                        PULONG ResultLength);
 #define KEY_QUERY_VALUE 0x0001
-#define KEY_SET_VALUE 0x0002
-#define KEY_READ 0x00020019
-#define KEY_WRITE 0x00020006
-#define REG_NONE 0
-#define REG_SZ 1
-#define REG_EXPAND_SZ 2
-#define REG_BINARY 3
-#define REG_DWORD 4
-#define REG_MULTI_SZ 7
-#define REG_QWORD 11
+#define KEY_SET_VALUE   0x0002
+#define KEY_READ        0x00020019
+#define KEY_WRITE       0x00020006
+#define REG_NONE        0
+#define REG_SZ          1
+#define REG_EXPAND_SZ   2
+#define REG_BINARY      3
+#define REG_DWORD       4
+#define REG_MULTI_SZ    7
+#define REG_QWORD       11
 
 /* ---- Rtl and the debugger ---- */
 
@@ -1693,26 +1734,30 @@ typedef struct _OSVERSIONINFOEXW {
     USHORT wServicePackMajor, wServicePackMinor, wSuiteMask;
     UCHAR wProductType, wReserved;
 } RTL_OSVERSIONINFOEXW, *PRTL_OSVERSIONINFOEXW;
-#define VER_MINORVERSION 0x01
-#define VER_MAJORVERSION 0x02
-#define VER_BUILDNUMBER 0x04
+#define VER_MINORVERSION     0x01
+#define VER_MAJORVERSION     0x02
+#define VER_BUILDNUMBER      0x04
 #define VER_SERVICEPACKMAJOR 0x20
-#define VER_EQUAL 1
-#define VER_GREATER_EQUAL 3
+#define VER_EQUAL            1
+#define VER_GREATER_EQUAL    3
 NTSYSAPI NTSTATUS NTAPI RtlGetVersion(PRTL_OSVERSIONINFOW VersionInformation);
 NTSYSAPI NTSTATUS NTAPI RtlVerifyVersionInfo(PRTL_OSVERSIONINFOEXW VersionInfo, ULONG TypeMask,
                                              ULONGLONG ConditionMask);
-NTSYSAPI ULONGLONG NTAPI VerSetConditionMask(ULONGLONG ConditionMask, ULONG TypeMask, UCHAR Condition);
+NTSYSAPI ULONGLONG NTAPI VerSetConditionMask(ULONGLONG ConditionMask, ULONG TypeMask,
+                                             UCHAR Condition);
 
 NTSYSAPI VOID NTAPI RtlInitUnicodeString(PUNICODE_STRING DestinationString, PCWSTR SourceString);
-NTSYSAPI VOID NTAPI RtlCopyUnicodeString(PUNICODE_STRING DestinationString, PCUNICODE_STRING SourceString);
+NTSYSAPI VOID NTAPI RtlCopyUnicodeString(PUNICODE_STRING DestinationString,
+                                         PCUNICODE_STRING SourceString);
 NTSYSAPI BOOLEAN NTAPI RtlEqualUnicodeString(PCUNICODE_STRING String1, PCUNICODE_STRING String2,
                                              BOOLEAN CaseInSensitive);
 NTSYSAPI LONG NTAPI RtlCompareUnicodeString(PCUNICODE_STRING String1, PCUNICODE_STRING String2,
                                             BOOLEAN CaseInSensitive);
-NTSYSAPI NTSTATUS NTAPI RtlAppendUnicodeStringToString(PUNICODE_STRING Destination, PCUNICODE_STRING Source);
+NTSYSAPI NTSTATUS NTAPI RtlAppendUnicodeStringToString(PUNICODE_STRING Destination,
+                                                       PCUNICODE_STRING Source);
 NTSYSAPI NTSTATUS NTAPI RtlAppendUnicodeToString(PUNICODE_STRING Destination, PCWSTR Source);
-NTSYSAPI NTSTATUS NTAPI RtlUnicodeStringToAnsiString(PANSI_STRING DestinationString, PCUNICODE_STRING SourceString,
+NTSYSAPI NTSTATUS NTAPI RtlUnicodeStringToAnsiString(PANSI_STRING DestinationString,
+                                                     PCUNICODE_STRING SourceString,
                                                      BOOLEAN AllocateDestinationString);
 NTSYSAPI VOID NTAPI RtlFreeAnsiString(PANSI_STRING AnsiString);
 NTSYSAPI VOID NTAPI RtlFreeUnicodeString(PUNICODE_STRING UnicodeString);
@@ -1722,15 +1767,18 @@ NTSYSAPI SIZE_T NTAPI RtlCompareMemory(const VOID *Source1, const VOID *Source2,
 NTSYSAPI CCHAR NTAPI RtlFindLeastSignificantBit(ULONGLONG Set);
 NTSYSAPI ULONG NTAPI RtlNumberOfSetBitsUlongPtr(ULONG_PTR Target);
 NTSYSAPI ULONG64 NTAPI RtlGetEnabledExtendedFeatures(ULONG64 FeatureMask);
-NTSYSAPI VOID NTAPI RtlAssert(PVOID FailedAssertion, PVOID FileName, ULONG LineNumber, PSTR Message);
+NTSYSAPI VOID NTAPI RtlAssert(PVOID FailedAssertion, PVOID FileName, ULONG LineNumber,
+                              PSTR Message);
 NTSYSAPI ULONG NTAPIV DbgPrint(PCSTR Format, ...);
 NTSYSAPI ULONG NTAPIV DbgPrintEx(ULONG ComponentId, ULONG Level, PCSTR Format, ...);
-NTKERNELAPI int NTAPIV _vsnprintf(char *Buffer, SIZE_T Count, const char *Format, NT_VA_LIST Arguments);
-NTKERNELAPI int NTAPIV _vsnwprintf(WCHAR *Buffer, SIZE_T Count, const WCHAR *Format, NT_VA_LIST Arguments);
+NTKERNELAPI int NTAPIV _vsnprintf(char *Buffer, SIZE_T Count, const char *Format,
+                                  NT_VA_LIST Arguments);
+NTKERNELAPI int NTAPIV _vsnwprintf(WCHAR *Buffer, SIZE_T Count, const WCHAR *Format,
+                                   NT_VA_LIST Arguments);
 #define DPFLTR_IHVNETWORK_ID 80
-#define DPFLTR_ERROR_LEVEL 0
+#define DPFLTR_ERROR_LEVEL   0
 #define DPFLTR_WARNING_LEVEL 1
-#define DPFLTR_INFO_LEVEL 3
+#define DPFLTR_INFO_LEVEL    3
 
 #ifdef _WIN32
 void *memcpy(void *Destination, const void *Source, size_t Length);
@@ -1739,29 +1787,29 @@ void *memset(void *Destination, int Fill, size_t Length);
 int memcmp(const void *Source1, const void *Source2, size_t Length);
 #endif
 NTSYSAPI VOID NTAPI RtlMoveMemory(VOID *Destination, const VOID *Source, SIZE_T Length);
-#define RtlCopyMemory(Destination, Source, Length) __builtin_memcpy(Destination, Source, Length)
-#define RtlFillMemory(Destination, Length, Fill) __builtin_memset(Destination, Fill, Length)
-#define RtlZeroMemory(Destination, Length) __builtin_memset(Destination, 0, Length)
+#define RtlCopyMemory(Destination, Source, Length)  __builtin_memcpy(Destination, Source, Length)
+#define RtlFillMemory(Destination, Length, Fill)    __builtin_memset(Destination, Fill, Length)
+#define RtlZeroMemory(Destination, Length)          __builtin_memset(Destination, 0, Length)
 #define RtlEqualMemory(Destination, Source, Length) (!__builtin_memcmp(Destination, Source, Length))
-#define RtlMoveMemory(Destination, Source, Length) __builtin_memmove(Destination, Source, Length)
-#define RtlUshortByteSwap(Value) __builtin_bswap16(Value)
-#define RtlUlongByteSwap(Value) ((ULONG)__builtin_bswap32(Value))
-#define RtlUlonglongByteSwap(Value) ((ULONGLONG)__builtin_bswap64(Value))
+#define RtlMoveMemory(Destination, Source, Length)  __builtin_memmove(Destination, Source, Length)
+#define RtlUshortByteSwap(Value)                    __builtin_bswap16(Value)
+#define RtlUlongByteSwap(Value)                     ((ULONG)__builtin_bswap32(Value))
+#define RtlUlonglongByteSwap(Value)                 ((ULONGLONG)__builtin_bswap64(Value))
 
 #if DBG
 #define NT_ASSERT(Expression)                                                                      \
-    ((Expression) ? (void)0 : RtlAssert((PVOID)#Expression, (PVOID)__FILE__, __LINE__, NULL))
+    ((Expression) ? (void)0 : RtlAssert((PVOID) #Expression, (PVOID)__FILE__, __LINE__, NULL))
 #else
 #define NT_ASSERT(Expression) ((void)0)
 #endif
 #define ASSERT(Expression) NT_ASSERT(Expression)
-#define PAGED_CODE() NT_ASSERT(KeGetCurrentIrql() <= APC_LEVEL)
+#define PAGED_CODE()       NT_ASSERT(KeGetCurrentIrql() <= APC_LEVEL)
 
 #ifdef _WIN32
-#define GetExceptionCode() __exception_code()
+#define GetExceptionCode()        __exception_code()
 #define GetExceptionInformation() ((struct _EXCEPTION_POINTERS *)__exception_info())
-#define AbnormalTermination() __abnormal_termination()
+#define AbnormalTermination()     __abnormal_termination()
 #endif
-#define EXCEPTION_EXECUTE_HANDLER 1
-#define EXCEPTION_CONTINUE_SEARCH 0
+#define EXCEPTION_EXECUTE_HANDLER    1
+#define EXCEPTION_CONTINUE_SEARCH    0
 #define EXCEPTION_CONTINUE_EXECUTION (-1)
