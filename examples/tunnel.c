@@ -32,6 +32,8 @@ typedef DWORD milliseconds;
 #define SOCKET                        int
 #define INVALID_SOCKET                (-1)
 #define closesocket                   close
+#define ioctlsocket                   ioctl
+#define u_long                        int
 #define THREAD                        void *
 typedef pthread_t thread;
 typedef struct timeval milliseconds;
