@@ -20,6 +20,18 @@ enum nth_object_type {
     NTH_OB_KEY, NTH_OB_SECTION, NTH_OB_COMPLETION, NTH_OB_TOKEN, NTH_OB_SEMAPHORE, NTH_OB_TYPES
 };
 
+/* ---- call-outs: the host calls a routine of a driver (nt/callout.c) ---- */
+/* Around every such call. Stops with callout-irql or callout-lock when the routine returns at another
+ * IRQL or with more or fewer spin locks than it was called with. No host lock may be held. */
+struct nth_callout {
+    const char *what; /* "dispatch routine" */
+    const void *routine;
+    KIRQL irql;
+    unsigned spinning;
+};
+void nth_callout_begin(struct nth_callout *callout, const char *what, const void *routine);
+void nth_callout_end(const struct nth_callout *callout);
+
 /* ---- dispatcher objects (nt/ke.c) ---- */
 /* Every waitable object begins with a DISPATCHER_HEADER. One host mutex guards all of them, as one
  * dispatcher lock does in NT. */
@@ -136,6 +148,10 @@ NTSTATUS nth_io_port_create(HANDLE *port);
 NTSTATUS nth_io_port_bind(HANDLE port, HANDLE file, ULONG_PTR key);
 NTSTATUS nth_io_port_remove(HANDLE port, ULONG_PTR *key, void **apc_context, IO_STATUS_BLOCK *iosb,
                             const LARGE_INTEGER *timeout);
+
+/* What an open of the device is checked against (IoCreateDeviceSecure, NdisRegisterDeviceEx); a
+ * self-relative descriptor, copied. Without it the default of IoCreateDevice applies. */
+void nth_device_set_security(DEVICE_OBJECT *object, const void *descriptor, size_t bytes);
 
 /* ---- registry (nt/zw.c): a small tree of keys, filled by the PnP manager, read by drivers ---- */
 /* path like \Registry\Machine\System\CurrentControlSet\Control\Class\{...}\0000 */

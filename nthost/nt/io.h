@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (C) 2026 Wintun authors */
+/*
+ * What irp.c, io.c, device.c, driver.c, pnp.c and power.c share: the host's side of drivers, device
+ * objects, file objects and IRPs. Nothing outside nt/ includes this.
+ */
+#pragma once
+
+#include "nt/mm.h"
+#include "nt/ps.h"
+
+/* After so long on the machine's clock a request that the I/O manager waits for is lost. */
+#define NTH_IO_PATIENCE_NS (300ull * 1000000000)
+
+/* ---- drivers (nt/driver.c) ---- */
+
+struct nth_driver {
+    DRIVER_OBJECT *object; /* an NTH_OB_DRIVER */
+    DRIVER_EXTENSION extension;
+    struct nth_image *image;
+    struct nth_driver *next; /* guarded by nth_io_lock */
+    char *service;
+    char *registry_path;   /* \Registry\Machine\System\CurrentControlSet\Services\<service> */
+    bool is_unloading;     /* guarded by nth_io_lock: DriverUnload is wanted, or running */
+    bool is_unload_called; /* guarded by nth_io_lock */
+    bool is_built_in;      /* the root bus driver */
+};
+
+/* Guards device lists, attachments, reference counts of devices and the state of drivers. */
+extern struct nth_mutex nth_io_lock;
+
+struct nth_driver *nth_driver_of(const DRIVER_OBJECT *object);
+/* A driver of the host's own: no image, never unloaded. */
+struct nth_driver *nth_driver_built_in(const char *name);
+/* Something that kept a driver loaded has gone: runs the unload that waits for it, on a system
+ * thread. nth_io_lock not held. */
+void nth_driver_reconsider(struct nth_driver *driver);
+NTSTATUS NTAPI nth_invalid_device_request(PDEVICE_OBJECT DeviceObject, PIRP Irp);
+
+/* ---- devices (nt/device.c) ---- */
+
+struct device {
+    DEVICE_OBJECT object;
+    uint64_t extension[14]; /* DEVOBJ_EXTENSION, opaque to drivers */
+    struct nth_driver *driver;
+    DEVICE_OBJECT *lower;    /* attached to; guarded by nth_io_lock */
+    struct nth_device *node; /* of a PDO, and of what is attached to it; guarded by nth_io_lock */
+    bool is_deleted;         /* IoDeleteDevice was called; guarded by nth_io_lock */
+    UNICODE_STRING name;     /* empty: unnamed */
+    void *security;          /* self-relative, malloc'ed; NULL: the default */
+};
+
+struct device *nth_device_body(DEVICE_OBJECT *object);
+/* Top of the stack that object is in; not referenced. */
+DEVICE_OBJECT *nth_device_top(DEVICE_OBJECT *object);
+/* An open file begins and ends to keep a device. False: it is being deleted, initialised, or is
+ * exclusive and open (status says which). */
+NTSTATUS nth_device_open(DEVICE_OBJECT *object);
+void nth_device_close(DEVICE_OBJECT *object);
+/* Files open anywhere in the stack of object. */
+long nth_device_open_files(DEVICE_OBJECT *object);
+
+/* ---- IRPs (nt/irp.c) ---- */
+
+/* Called once when an IRP that the host made has been completed by every driver; the IRP lives
+ * until the last pin goes. Any IRQL <= DISPATCH_LEVEL, any thread. */
+typedef void nth_irp_done(IRP *irp, void *context);
+/* An IRP of the host's own, with one pin. */
+IRP *nth_irp_create(CCHAR stack, nth_irp_done *done, void *context);
+void nth_irp_pin(IRP *irp);
+void nth_irp_unpin(IRP *irp);
+/* Sends it; the status the top driver returned. */
+NTSTATUS nth_irp_send(DEVICE_OBJECT *device, IRP *irp);
+
+/* Sends a request made of this stack location to the top of device's stack and waits for it, as the
+ * PnP and power managers do. In: irp status to begin with. Out: final status, *information if
+ * wanted. */
+NTSTATUS nth_irp_synchronous(DEVICE_OBJECT *device, const IO_STACK_LOCATION *location,
+                             NTSTATUS initial, ULONG_PTR *information);
+
+/* text as a UNICODE_STRING whose terminated buffer is free()d by the caller. ASCII. */
+UNICODE_STRING nth_unicode(const char *text);
+
+/* Removes every device that is plugged (nt/pnp.c). */
+void nth_pnp_unplug_all(void);
