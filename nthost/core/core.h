@@ -104,6 +104,14 @@ extern void (*nth_dpc_hook)(unsigned cpu);
  * exit code 70 (0 when announced with nth_expect_stop). */
 _Noreturn void nth_stop(const char *rule, const char *format, ...) NTH_PRINTF(2, 3);
 
+/* One more line for the report of the stop that this thread is about to make. */
+void nth_stop_note(const char *format, ...) NTH_PRINTF(1, 2);
+const char *nth_stop_expected(void); /* the rule announced with nth_expect_stop, or NULL */
+/* Return addresses of the driver's frames on this thread, innermost first (pe/). */
+extern unsigned (*nth_backtrace_hook)(uintptr_t *sites, unsigned max);
+/* Called when a stop has been reported, before the process ends (fuzzers abort here). */
+extern void (*nth_stop_hook)(const char *rule);
+
 /* Host failures (out of host memory, a bad path): not a rule of NT. Exit code 71. */
 _Noreturn void nth_fail(const char *format, ...) NTH_PRINTF(1, 2);
 
@@ -119,6 +127,8 @@ extern const char *(*nth_symbol_hook)(uintptr_t address);
 
 /* Kept in a ring of the last 256 for a stop's report; printed when the machine traces. */
 void nth_trace(const char *format, ...) NTH_PRINTF(1, 2);
+void nth_trace_call(const char *name, uintptr_t site); /* a kernel call; name lives as long as the machine */
+void nth_trace_last(unsigned count, void (*line)(const char *text)); /* oldest first, for reports */
 
 /* ---- faults and ledger (core/fault.c) ---- */
 

@@ -18,9 +18,10 @@ struct nth_image;
 struct nth_export {
     const char *name;
     void *function; /* ms_abi; for data the address of the variable */
-    int nargs;      /* NTH_DATA: an exported variable */
+    int nargs;      /* NTH_DATA: an exported variable; NTH_RAW: a function bound without a thunk */
 };
 #define NTH_DATA (-1)
+#define NTH_RAW  (-2) /* leaf code that is neither named nor preempted, and never raises or calls back */
 #define NTH_VARIADIC 16
 #define NTH_EXPORT_AS(ident, name_, function_, nargs_)                                             \
     static const struct nth_export nth_export_##ident                                              \
@@ -37,6 +38,7 @@ void *nth_image_entry(const struct nth_image *image);
 void *nth_image_base(const struct nth_image *image);
 size_t nth_image_size(const struct nth_image *image);
 const char *nth_image_name(const struct nth_image *image);
+const char *nth_image_path(const struct nth_image *image);
 void *nth_image_export(const struct nth_image *image, const char *name);
 struct nth_image *nth_image_at(uintptr_t address);
 void *nth_export_find(const char *name); /* thunked address of a host export (MmGetSystemRoutineAddress) */
@@ -55,3 +57,15 @@ NTSTATUS nth_copy_guarded(void *to, const void *from, size_t bytes);
  * anywhere else it is a stop. nt/mm.c answers what an address is. */
 extern bool (*nth_user_address_hook)(uintptr_t address);
 extern const char *(*nth_describe_address_hook)(uintptr_t address); /* "freed pool of 64 bytes ..." or NULL */
+
+/* ---- threads ---- */
+
+/* Every thread that may run driver code, first thing: its signal stack and its gs block. May be called
+ * again; what it made goes with the thread. */
+void nth_pe_thread_init(void);
+/* What gs:[0x188] answers on this thread: KeGetCurrentThread in code that inlines it. */
+void nth_pe_set_current_thread(void *kthread);
+
+/* What code that reads KUSER_SHARED_DATA by itself sees, in units of 100 ns. nt/ke.c may set it, so
+ * that it agrees with KeQuerySystemTime; otherwise system time begins at boot with a fixed date. */
+extern uint64_t (*nth_system_time_hook)(void);

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (C) 2026 Wintun authors */
+/*
+ * The last events of the machine, for the report of a stop, and their printing as they happen when
+ * the machine traces. Writers never wait for each other and take no lock: a stop may come anywhere.
+ */
+#include "core/core.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { EVENTS = 256, TEXT = 112 };
+
+struct event {
+    atomic_uint_fast64_t number; /* 0: being written; else 1 + its number */
+    uint64_t time_ns;
+    unsigned thread, cpu;
+    KIRQL irql;
+    const char *call; /* a kernel call, or NULL: text says what it is */
+    uintptr_t site;
+    char text[TEXT];
+};
+
+static struct event events[EVENTS];
+static atomic_uint_fast64_t next_event;
+
+static struct event *begin(uint64_t *number)
+{
+    *number = atomic_fetch_add_explicit(&next_event, 1, memory_order_relaxed);
+    struct event *event = &events[*number % EVENTS];
+    struct nth_thread *self = nth_self();
+
+    atomic_store_explicit(&event->number, 0, memory_order_release);
+    event->time_ns = self ? nth_clock_ns() : 0;
+    event->thread = self ? nth_thread_id(self) : 0;
+    event->cpu = self ? nth_cpu_current() : 0;
+    event->irql = self ? nth_irql() : 0;
+    event->call = NULL;
+    event->site = 0;
+    return event;
+}
+
+static int format_event(const struct event *event, char *line, size_t bytes)
+{
+    int length = snprintf(line, bytes, "%6llu.%06llu t%u c%u irql %u  ",
+                          (unsigned long long)(event->time_ns / 1000000000),
+                          (unsigned long long)(event->time_ns / 1000 % 1000000), event->thread,
+                          event->cpu, event->irql);
+    if (length < 0 || (size_t)length >= bytes)
+        return 0;
+    if (event->call)
+        length += snprintf(line + length, bytes - (size_t)length, "%s from 0x%llx\n", event->call,
+                           (unsigned long long)event->site);
+    else
+        length += snprintf(line + length, bytes - (size_t)length, "%s\n", event->text);
+    return (size_t)length < bytes ? length : (int)bytes - 1;
+}
+
+static void end(struct event *event, uint64_t number)
+{
+    atomic_store_explicit(&event->number, number + 1, memory_order_release);
+    if (!nth_config.trace)
+        return;
+    char line[256];
+    const int length = format_event(event, line, sizeof line);
+    if (length > 0 && write(STDERR_FILENO, line, (size_t)length) < 0)
+        return; /* a closed standard error is no reason to stop */
+}
+
+void nth_trace(const char *format, ...)
+{
+    uint64_t number;
+    struct event *event = begin(&number);
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(event->text, sizeof event->text, format, args);
+    va_end(args);
+    end(event, number);
+}
+
+void nth_trace_call(const char *name, uintptr_t site)
+{
+    uint64_t number;
+    struct event *event = begin(&number);
+
+    event->call = name;
+    event->site = site;
+    end(event, number);
+}
+
+void nth_trace_last(unsigned count, void (*line)(const char *text))
+{
+    const uint64_t last = atomic_load(&next_event);
+    uint64_t first = last > count ? last - count : 0;
+
+    if (count > EVENTS)
+        first = last > EVENTS ? last - EVENTS : 0;
+    for (uint64_t i = first; i < last; i++) {
+        const struct event *event = &events[i % EVENTS];
+        char text[256];
+        if (atomic_load_explicit(&event->number, memory_order_acquire) != i + 1)
+            continue; /* being written, or already another one */
+        if (format_event(event, text, sizeof text) > 0)
+            line(text);
+    }
+}
