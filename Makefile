@@ -32,7 +32,7 @@ WINCC   := -std=c17 $(WINWARN) -O2 -g -gcodeview -fms-extensions -ffreestanding 
 	-fno-stack-protector -fno-ident -MMD -MP -Isdk -Iinclude \
 	-ffile-prefix-map=$(CURDIR)/=
 WINLD   := /nologo /driver /subsystem:native /entry:DriverEntry /nodefaultlib /lldmingw \
-	/release /Brepro /opt:noref /debug /merge:.rdata=.rdata
+	/release /Brepro /opt:noref /debug
 TRIPLE_amd64 := x86_64-w64-windows-gnu
 TRIPLE_arm64 := aarch64-w64-windows-gnu
 DEFARCH_amd64 := i386:x86-64
@@ -111,12 +111,17 @@ TRIPLE_gnu-O2 := x86_64-w64-windows-gnu
 TRIPLE_msvc-O0 := x86_64-pc-windows-msvc
 TRIPLE_msvc-O2 := x86_64-pc-windows-msvc
 TESTDRIVERS := $(basename $(notdir $(wildcard tests/host/drivers/*.c)))
+# what test programs themselves offer to the drivers they load
+TESTIMPORTS := $(patsubst tests/host/drivers/%.def,$(OUT)/drivers/%.lib,$(wildcard tests/host/drivers/*.def))
+$(OUT)/drivers/%.lib: tests/host/drivers/%.def
+	@mkdir -p $(@D)
+	$(DLLTOOL) -m i386:x86-64 -d $< -l $@
 define test_driver_variant
 $(OUT)/drivers/$(1)/%.obj: tests/host/drivers/%.c Makefile
 	@mkdir -p $$(@D)
 	$$(CLANG) --target=$$(TRIPLE_$(1)) $$(filter-out -O2,$$(WINCC)) -$$(lastword $$(subst -, ,$(1))) \
 		-Itests/host/drivers -c $$< -o $$@
-$(OUT)/drivers/$(1)/%.sys: $(OUT)/drivers/$(1)/%.obj $$(IMPORTS_amd64)
+$(OUT)/drivers/$(1)/%.sys: $(OUT)/drivers/$(1)/%.obj $$(IMPORTS_amd64) $$(TESTIMPORTS)
 	$$(LLD) $$(WINLD) /machine:x64 /pdb:$$(@:.sys=.pdb) /pdbaltpath:$$(notdir $$(@:.sys=.pdb)) /out:$$@ $$^
 drivers: $$(TESTDRIVERS:%=$(OUT)/drivers/$(1)/%.sys)
 endef
