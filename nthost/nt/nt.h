@@ -74,6 +74,9 @@ void *nth_object_lend(void *body);
 void nth_object_on_last_handle(enum nth_object_type type,
                                void (*closed)(void *body, struct nth_process *process));
 long nth_object_handles(const void *body);
+/* What a wait on a handle to the object waits for: a file's event, the object itself, or NULL. */
+void *nth_object_waitable(void *body);
+void *nth_event_create(EVENT_TYPE type, bool signalled); /* an event object, for a handle (nt/zw.c) */
 
 /* Names: \Device\X, \DosDevices\X (also \??\X and \\.\X), \Driver\X. Links resolve to devices. */
 NTSTATUS nth_name_insert(const UNICODE_STRING *name, void *body);
@@ -136,6 +139,9 @@ void nth_mm_process_delete(struct nth_process *process); /* rule process-has-loc
  * an asynchronous file object STATUS_PENDING may be answered: iosb is written and event set at
  * completion. NULL event: the file object's own event. */
 NTSTATUS nth_io_create(const UNICODE_STRING *path, ACCESS_MASK access, ULONG share, ULONG options, HANDLE *handle);
+/* NtCreateFile with a RootDirectory: the driver sees RelatedFileObject and the name alone. */
+NTSTATUS nth_io_create_relative(HANDLE root, const UNICODE_STRING *name, ACCESS_MASK access, ULONG share,
+                                ULONG options, HANDLE *handle);
 NTSTATUS nth_io_read(HANDLE file, HANDLE event, void *apc_context, IO_STATUS_BLOCK *iosb, void *buffer, ULONG length);
 NTSTATUS nth_io_write(HANDLE file, HANDLE event, void *apc_context, IO_STATUS_BLOCK *iosb, void *buffer, ULONG length);
 NTSTATUS nth_io_control(HANDLE file, HANDLE event, void *apc_context, IO_STATUS_BLOCK *iosb, ULONG code,

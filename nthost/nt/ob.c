@@ -144,6 +144,21 @@ long nth_object_handles(const void *body)
     return handles;
 }
 
+void *nth_object_waitable(void *body)
+{
+    switch (object_of(body)->type) {
+    case NTH_OB_EVENT:
+    case NTH_OB_SEMAPHORE:
+    case NTH_OB_THREAD:
+    case NTH_OB_PROCESS:
+        return body;
+    case NTH_OB_FILE:
+        return &((FILE_OBJECT *)body)->Event;
+    default:
+        return NULL;
+    }
+}
+
 void nth_object_on_last_handle(enum nth_object_type type,
                                void (*closed)(void *body, struct nth_process *process))
 {
