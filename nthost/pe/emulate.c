@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define SHARED_DATA  0xFFFFF78000000000ull
-#define SHARED_BYTES 0x1000
+#define SHARED_BYTES 0x400 /* what comes later is not provided */
 /* 1 January 2026 in units of 100 ns since 1601: what the clock shows when nothing sets it */
 #define EPOCH 134116992000000000ull
 
@@ -44,6 +44,23 @@ static void put_version(uint8_t *page)
     put32(page, 0x270, is_10 ? 0 : minor >= 40 ? 3 : minor >= 30 ? 2 : 1); /* NtMinorVersion */
 }
 
+/* Fields that are provided; reading any other stays a fault. */
+static const struct nth_range fields[] = {
+    {0x004, 4}, {0x008, 12}, {0x014, 12}, {0x264, 5},
+    {0x26c, 8}, {0x2d4, 1},  {0x320, 12}, {0x3c0, 4},
+};
+
+static bool is_shared(uint64_t address, unsigned bytes)
+{
+    const uint64_t offset = address - SHARED_DATA;
+
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+        if (offset - fields[i].rva < fields[i].bytes &&
+            bytes <= fields[i].bytes - (offset - fields[i].rva))
+            return true;
+    return false;
+}
+
 static void fill_page(uint8_t *page)
 {
     const uint64_t since_boot = nth_clock_ns() / 100;
@@ -59,13 +76,14 @@ static void fill_page(uint8_t *page)
     put32(page, 0x3c0, nth_config.processors); /* ActiveProcessorCount */
 }
 
+/* address passed is_shared. */
 static uint64_t read_page(uint64_t address, unsigned bytes)
 {
-    static _Thread_local uint8_t page[SHARED_BYTES + 8];
+    uint8_t page[SHARED_BYTES] = {0};
     uint64_t value = 0;
 
     fill_page(page);
-    memcpy(&value, page + (address - SHARED_DATA), bytes);
+    memcpy(&value, &page[(uint32_t)address & (SHARED_BYTES - 1)], bytes);
     return value;
 }
 
@@ -137,11 +155,6 @@ static bool decode_operand(struct decoded *d, const struct nth_context *c, unsig
 static unsigned operand_bytes(const struct decoded *d)
 {
     return d->rex & 8 ? 8 : d->is_word ? 2 : 4;
-}
-
-static bool is_shared(uint64_t address, unsigned bytes)
-{
-    return address - SHARED_DATA <= SHARED_BYTES - bytes;
 }
 
 static uint64_t extend(uint64_t value, unsigned bytes, bool is_signed)

@@ -31,6 +31,7 @@ enum {
     SECTION_HEADER = 40,
     RELOCATION_ABSOLUTE = 0,
     RELOCATION_DIR64 = 10,
+    RELOCATIONS_STRIPPED = 1, /* of the characteristics, which precede the optional header */
     IMAGE_LIMIT = 64 << 20,
 };
 
@@ -40,6 +41,7 @@ enum {
 #define DEFAULT_COOKIE  0x00002B992DDFA232ull /* what linkers store; means "not set yet" */
 
 struct nth_image nth_images[NTH_IMAGES];
+static atomic_uint slots_used;                      /* those from here on never were */
 static struct nth_mutex load_lock = NTH_MUTEX_INIT; /* guards the table and every image's links */
 
 /* The file as read, while it is being mapped. */
@@ -98,7 +100,9 @@ const struct nth_section *nth_image_section(const struct nth_image *image, const
 
 struct nth_image *nth_image_at(uintptr_t address)
 {
-    for (unsigned i = 0; i < NTH_IMAGES; i++) {
+    const unsigned used = atomic_load_explicit(&slots_used, memory_order_acquire);
+
+    for (unsigned i = 0; i < used; i++) {
         struct nth_image *image = &nth_images[i];
         if (atomic_load_explicit(&image->live, memory_order_acquire) &&
             address - (uintptr_t)image->base < image->size)
@@ -305,15 +309,15 @@ static const char *relocate_block(struct nth_image *image, const uint8_t *block,
 }
 
 /* The table is copied first: a hostile one could relocate itself while it is read. */
-static const char *relocate(struct nth_image *image, uint64_t preferred)
+static const char *relocate(struct nth_image *image, uint64_t preferred, bool is_stripped)
 {
     const struct nth_range dir = image->directory[NTH_DIR_RELOCATION];
     const uint64_t delta = (uint64_t)image->base - preferred;
 
-    if (delta == 0)
-        return NULL;
+    if (delta == 0 || (dir.bytes == 0 && !is_stripped))
+        return NULL; /* nothing in it depends on its address */
     if (dir.bytes == 0)
-        return "it has no relocations, and its preferred address is not to be had";
+        return "its relocations are stripped, and its preferred address is not to be had";
     const void *table = nth_image_range(image, dir.rva, dir.bytes);
     if (!table)
         return "relocations reach beyond the image";
@@ -473,8 +477,11 @@ static void retire(struct nth_image *image)
 static struct nth_image *free_slot(void)
 {
     for (unsigned i = 0; i < NTH_IMAGES; i++)
-        if (!nth_images[i].base)
+        if (!nth_images[i].base) {
+            if (i >= atomic_load(&slots_used))
+                atomic_store_explicit(&slots_used, i + 1, memory_order_release);
             return &nth_images[i];
+        }
     return NULL;
 }
 
@@ -509,7 +516,8 @@ static const char *map(const char *path, struct nth_image *image)
     if (!error)
         error = copy_image(&file, image);
     if (!error)
-        error = relocate(image, nth_u64(file.header + 24));
+        error = relocate(image, nth_u64(file.header + 24),
+                         nth_u16(file.header - 2) & RELOCATIONS_STRIPPED);
     free(file.bytes);
     if (!error)
         error = set_cookie(image);

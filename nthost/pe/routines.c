@@ -19,37 +19,36 @@ NTH_EXPORT_AS(memset, "memset", nth_memset, NTH_RAW);
 NTH_EXPORT_AS(memcmp, "memcmp", nth_memcmp, NTH_RAW);
 NTH_EXPORT_AS(c_specific_handler, "__C_specific_handler", nth_c_specific_handler, NTH_RAW);
 
-static void NTAPI raise_status(NTSTATUS status)
+VOID NTAPI ExRaiseStatus(NTSTATUS Status)
 {
-    nth_raise(status, 0, NULL);
+    nth_raise(Status, 0, NULL);
 }
-NTH_EXPORT_AS(ExRaiseStatus, "ExRaiseStatus", raise_status, 1);
+NTH_EXPORT(ExRaiseStatus, 1);
 
 /* The pages give neither routine a parameter: the exception has no more than its code. */
-static void NTAPI raise_access_violation(void)
+VOID NTAPI ExRaiseAccessViolation(VOID)
 {
     nth_raise((NTSTATUS)ACCESS_VIOLATION, 0, NULL);
 }
-NTH_EXPORT_AS(ExRaiseAccessViolation, "ExRaiseAccessViolation", raise_access_violation, 0);
+NTH_EXPORT(ExRaiseAccessViolation, 0);
 
-static void NTAPI raise_datatype_misalignment(void)
+VOID NTAPI ExRaiseDatatypeMisalignment(VOID)
 {
     nth_raise((NTSTATUS)DATATYPE_MISALIGNMENT, 0, NULL);
 }
-NTH_EXPORT_AS(ExRaiseDatatypeMisalignment, "ExRaiseDatatypeMisalignment",
-              raise_datatype_misalignment, 0);
+NTH_EXPORT(ExRaiseDatatypeMisalignment, 0);
 
-static void NTAPI bug_check(ULONG code)
+VOID NTAPI KeBugCheck(ULONG BugCheckCode)
 {
-    nth_stop("bugcheck", "KeBugCheck(0x%08x)", code);
+    nth_stop("bugcheck", "KeBugCheck(0x%08x)", BugCheckCode);
 }
-NTH_EXPORT_AS(KeBugCheck, "KeBugCheck", bug_check, 1);
+NTH_EXPORT(KeBugCheck, 1);
 
-static void NTAPI bug_check_ex(ULONG code, ULONG_PTR one, ULONG_PTR two, ULONG_PTR three,
-                               ULONG_PTR four)
+VOID NTAPI KeBugCheckEx(ULONG BugCheckCode, ULONG_PTR Parameter1, ULONG_PTR Parameter2,
+                        ULONG_PTR Parameter3, ULONG_PTR Parameter4)
 {
-    nth_stop("bugcheck", "KeBugCheckEx(0x%08x, 0x%llx, 0x%llx, 0x%llx, 0x%llx)", code,
-             (unsigned long long)one, (unsigned long long)two, (unsigned long long)three,
-             (unsigned long long)four);
+    nth_stop("bugcheck", "KeBugCheckEx(0x%08x, 0x%llx, 0x%llx, 0x%llx, 0x%llx)", BugCheckCode,
+             (unsigned long long)Parameter1, (unsigned long long)Parameter2,
+             (unsigned long long)Parameter3, (unsigned long long)Parameter4);
 }
-NTH_EXPORT_AS(KeBugCheckEx, "KeBugCheckEx", bug_check_ex, 5);
+NTH_EXPORT(KeBugCheckEx, 5);

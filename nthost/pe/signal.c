@@ -107,6 +107,8 @@ static const char *describe(uintptr_t address)
 
     if (hooked)
         return hooked;
+    if (address >> 12 == 0xFFFFF78000000ull)
+        return "a field of KUSER_SHARED_DATA, or a way to read it, that is not provided";
     if (address < NULL_PAGES)
         return "a null pointer, or a field of one";
     if (gone)
