@@ -12,6 +12,10 @@
 /* After so long on the machine's clock a request that the I/O manager waits for is lost. */
 #define NTH_IO_PATIENCE_NS (300ull * 1000000000)
 
+#ifndef FILE_SYNCHRONOUS_IO_ALERT
+#define FILE_SYNCHRONOUS_IO_ALERT 0x00000010
+#endif
+
 /* ---- drivers (nt/driver.c) ---- */
 
 struct nth_driver {
@@ -77,9 +81,23 @@ NTSTATUS nth_irp_send(DEVICE_OBJECT *device, IRP *irp);
  * wanted. */
 NTSTATUS nth_irp_synchronous(DEVICE_OBJECT *device, const IO_STACK_LOCATION *location,
                              NTSTATUS initial, ULONG_PTR *information);
+NTSTATUS nth_irp_synchronous_mode(DEVICE_OBJECT *device, const IO_STACK_LOCATION *location,
+                                  NTSTATUS initial, ULONG_PTR *information, KPROCESSOR_MODE mode);
 
 /* text as a UNICODE_STRING whose terminated buffer is free()d by the caller. ASCII. */
 UNICODE_STRING nth_unicode(const char *text);
 
 /* Removes every device that is plugged (nt/pnp.c). */
 void nth_pnp_unplug_all(void);
+
+/* ---- completion ports (nt/port.c) ---- */
+
+/* FILE_OBJECT.CompletionContext, opaque to drivers. */
+struct _IO_COMPLETION_CONTEXT {
+    PVOID Port, Key;
+    ULONG_PTR UsageCount;
+};
+
+void nth_port_post(void *port, ULONG_PTR key, void *apc_context, NTSTATUS status,
+                   ULONG_PTR information);
+void nth_port_unbind(FILE_OBJECT *file); /* the file goes */

@@ -516,45 +516,65 @@ struct synchronous {
     struct nth_thread *waiter;
     NTSTATUS status;
     ULONG_PTR information;
-    _Atomic bool is_done;
+    bool is_done; /* guarded by irp_lock */
 };
 
 static void synchronous_done(IRP *irp, void *context)
 {
     struct synchronous *request = context;
-    struct nth_thread *waiter = request->waiter;
 
     request->status = irp->IoStatus.Status;
     request->information = irp->IoStatus.Information;
-    request->is_done = true; /* request, on the waiter's stack, is gone from here on */
-    nth_unpark(waiter);
+    nth_lock(&irp_lock);
+    request->is_done = true;
+    nth_unpark(request->waiter);
+    nth_unlock(&irp_lock); /* request, on the waiter's stack, may be gone */
 }
 
-NTSTATUS nth_irp_synchronous(DEVICE_OBJECT *device, const IO_STACK_LOCATION *location,
-                             NTSTATUS initial, ULONG_PTR *information)
+static void synchronous_wait(const struct synchronous *request, const IO_STACK_LOCATION *location)
+{
+    const uint64_t deadline = nth_clock_ns() + NTH_IO_PATIENCE_NS;
+    int late = 0;
+
+    nth_lock(&irp_lock);
+    while (!request->is_done) {
+        nth_unlock(&irp_lock);
+        if (late != 0)
+            nth_stop(
+                "irp-not-completed", "major function 0x%x, minor 0x%x was not completed in %llu s",
+                location->MajorFunction, location->MinorFunction, NTH_IO_PATIENCE_NS / 1000000000);
+        late = nth_park(deadline);
+        nth_lock(&irp_lock);
+    }
+    nth_unlock(&irp_lock);
+}
+
+NTSTATUS nth_irp_synchronous_mode(DEVICE_OBJECT *device, const IO_STACK_LOCATION *location,
+                                  NTSTATUS initial, ULONG_PTR *information, KPROCESSOR_MODE mode)
 {
     struct synchronous request = {.waiter = nth_self()};
     DEVICE_OBJECT *top = nth_device_top(device);
     IRP *irp = nth_irp_create(top->StackSize, synchronous_done, &request);
-    const uint64_t deadline = nth_clock_ns() + NTH_IO_PATIENCE_NS;
 
     *IoGetNextIrpStackLocation(irp) = *location;
     irp->IoStatus.Status = initial;
     irp->IoStatus.Information = information ? *information : 0;
     irp->Flags = IRP_SYNCHRONOUS_API;
+    irp->RequestorMode = mode;
     irp->Tail.Overlay.Thread = (PETHREAD)nth_ethread_current();
     irp->Tail.Overlay.OriginalFileObject = location->FileObject;
     IofCallDriver(top, irp);
-    while (!request.is_done) {
-        if (nth_park(deadline) != 0 && !request.is_done)
-            nth_stop(
-                "irp-not-completed", "major function 0x%x, minor 0x%x was not completed in %llu s",
-                location->MajorFunction, location->MinorFunction, NTH_IO_PATIENCE_NS / 1000000000);
-    }
+    synchronous_wait(&request, location);
     nth_irp_unpin(irp);
     if (information)
         *information = request.information;
     return request.status;
+}
+
+NTSTATUS nth_irp_synchronous(DEVICE_OBJECT *device, const IO_STACK_LOCATION *location,
+                             NTSTATUS initial, ULONG_PTR *information)
+{
+    return nth_irp_synchronous_mode(device, location, initial, information, KernelMode);
 }
 
 /* ---- requests that drivers have the I/O manager make ---- */

@@ -44,6 +44,19 @@ void nth_dispatcher_init(void *object, enum nth_object_type type); /* a thread o
 /* ps.c, once is_terminating is set: ends the wait that the thread sits in, if its kind can be. */
 void nth_wait_abort(void *ethread);
 void nth_thread_rundown(void *ethread); /* rules for a thread that ends: no lock held */
+/* Memory is given up (pool freed, image unmapped, device object deleted) or made anew: stops with
+ * active-object-freed when a set timer, a queued DPC, a held lock, an undeleted resource or lookaside
+ * list, or an object that a thread waits for lies in it. */
+void nth_active_check(const void *base, size_t bytes);
+
+/* ---- time (nt/ke.c): what KUSER_SHARED_DATA shows ---- */
+uint64_t nth_system_time(void);    /* 100 ns since 1601 */
+uint64_t nth_interrupt_time(void); /* 100 ns since boot; also the performance counter, 10 MHz */
+
+/* ---- pool (nt/pool.c) ---- */
+/* "freed pool of 64 bytes ..." for an address in the arena of exact memory; NULL elsewhere. */
+const char *nth_pool_describe(uintptr_t address);
+bool nth_pool_is_paged(const void *address); /* the beginning of an allocation */
 
 /* ---- objects and handles (nt/ob.c) ---- */
 /* A zeroed body behind a header with one reference; destroy runs when the last one goes, at
