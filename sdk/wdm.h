@@ -45,25 +45,24 @@ typedef PVOID PACCESS_TOKEN, PSECURITY_DESCRIPTOR, PSID;
 
 #ifdef _ARM64_
 #define YieldProcessor() __asm__ __volatile__("yield" ::: "memory")
-#define InterlockedFence()                                                                         \
-    KeMemoryBarrier() /* acquire-release alone lets later loads pass the store */
+#define SDK_FENCE()      KeMemoryBarrier() /* acquire-release alone lets later loads pass the store */
 #else
-#define YieldProcessor()   __builtin_ia32_pause()
-#define InterlockedFence() ((void)0)
+#define YieldProcessor() __builtin_ia32_pause()
+#define SDK_FENCE()      ((void)0)
 #endif
 
 #define SDK_INTERLOCKED(Name, Type, Builtin)                                                       \
     FORCEINLINE Type Name(Type volatile *Target, Type Value)                                       \
     {                                                                                              \
         Type Result = Builtin(Target, Value, __ATOMIC_SEQ_CST);                                    \
-        InterlockedFence();                                                                        \
+        SDK_FENCE();                                                                               \
         return Result;                                                                             \
     }
 #define SDK_INTERLOCKED_STEP(Name, Type, Builtin)                                                  \
     FORCEINLINE Type Name(Type volatile *Target)                                                   \
     {                                                                                              \
         Type Result = Builtin(Target, 1, __ATOMIC_SEQ_CST);                                        \
-        InterlockedFence();                                                                        \
+        SDK_FENCE();                                                                               \
         return Result;                                                                             \
     }
 #define SDK_COMPARE_EXCHANGE(Name, Type)                                                           \
@@ -71,7 +70,7 @@ typedef PVOID PACCESS_TOKEN, PSECURITY_DESCRIPTOR, PSID;
     {                                                                                              \
         __atomic_compare_exchange_n(Target, &Comparand, Exchange, 0, __ATOMIC_SEQ_CST,             \
                                     __ATOMIC_SEQ_CST);                                             \
-        InterlockedFence();                                                                        \
+        SDK_FENCE();                                                                               \
         return Comparand;                                                                          \
     }
 #define SDK_READ_WRITE(Infix, Type)                                                                \
@@ -216,12 +215,16 @@ FORCEINLINE VOID PushEntryList(PSINGLE_LIST_ENTRY Head, PSINGLE_LIST_ENTRY Entry
 #define MEMORY_ALLOCATION_ALIGNMENT 16
 #define POINTER_ALIGNMENT           DECLSPEC_ALIGN(8)
 #endif
+#ifdef _ARM64_
+#define SYSTEM_CACHE_ALIGNMENT_SIZE 128
+#else
 #define SYSTEM_CACHE_ALIGNMENT_SIZE 64
-#define DECLSPEC_CACHEALIGN         DECLSPEC_ALIGN(SYSTEM_CACHE_ALIGNMENT_SIZE)
-#define ALL_PROCESSOR_GROUPS        0xFFFF
-#define LOW_PRIORITY                0
-#define LOW_REALTIME_PRIORITY       16
-#define HIGH_PRIORITY               31
+#endif
+#define DECLSPEC_CACHEALIGN   DECLSPEC_ALIGN(SYSTEM_CACHE_ALIGNMENT_SIZE)
+#define ALL_PROCESSOR_GROUPS  0xFFFF
+#define LOW_PRIORITY          0
+#define LOW_REALTIME_PRIORITY 16
+#define HIGH_PRIORITY         31
 
 #define PAGE_SIZE            0x1000
 #define PAGE_SHIFT           12
@@ -232,7 +235,7 @@ FORCEINLINE VOID PushEntryList(PSINGLE_LIST_ENTRY Head, PSINGLE_LIST_ENTRY Entry
 #define ADDRESS_AND_SIZE_TO_SPAN_PAGES(Address, Size)                                              \
     ((ULONG)((BYTE_OFFSET(Address) + (SIZE_T)(Size) + PAGE_SIZE - 1) >> PAGE_SHIFT))
 
-enum { KernelMode, UserMode, MaximumMode };
+typedef enum _MODE { KernelMode, UserMode, MaximumMode } MODE;
 
 /* clang-format off */
 typedef enum _EVENT_TYPE { NotificationEvent, SynchronizationEvent } EVENT_TYPE;
@@ -1660,7 +1663,7 @@ FORCEINLINE PDRIVER_CANCEL IoSetCancelRoutine(PIRP Irp, PDRIVER_CANCEL CancelRou
     PDRIVER_CANCEL Previous =
         __atomic_exchange_n(&Irp->CancelRoutine, CancelRoutine, __ATOMIC_SEQ_CST);
 
-    InterlockedFence();
+    SDK_FENCE();
     return Previous;
 }
 
