@@ -814,16 +814,22 @@ static PVOID NTAPI current_process_wow64(VOID)
 NTH_EXPORT_AS(PsGetCurrentProcessWow64Process, "PsGetCurrentProcessWow64Process",
               current_process_wow64, 0);
 
-NTSTATUS NTAPI PsLookupProcessByProcessId(HANDLE ProcessId, PEPROCESS *Process)
+struct nth_process *nth_process_find(HANDLE id)
 {
     struct nth_process *found = NULL;
 
-    nth_irql_max(APC_LEVEL);
     nth_lock(&ps_lock);
     for (struct nth_process *process = processes; process != NULL; process = process->next)
-        if (process->id == ProcessId && nth_object_try_reference(process))
+        if (process->id == id && nth_object_try_reference(process))
             found = process;
     nth_unlock(&ps_lock);
+    return found;
+}
+
+NTSTATUS NTAPI PsLookupProcessByProcessId(HANDLE ProcessId, PEPROCESS *Process)
+{
+    nth_irql_max(APC_LEVEL);
+    struct nth_process *found = nth_process_find(ProcessId);
     if (found == NULL)
         return STATUS_INVALID_CID;
     *Process = (PEPROCESS)nth_object_lend(found);

@@ -64,6 +64,9 @@ struct nth_ethread *nth_ethread_current(void);
  * was before, for KeStackAttachProcess and KeUnstackDetachProcess. */
 struct nth_process *nth_process_attach(struct nth_process *process);
 
+/* Referenced; NULL: no such process. */
+struct nth_process *nth_process_find(HANDLE id);
+
 /* Handle tables (nt/ob.c), born and closed with their process. */
 struct nth_handle_table *nth_handle_table_create(struct nth_process *process);
 /* Closes every handle, in the context of the process, which is the caller's. */
