@@ -93,6 +93,7 @@ unsigned nth_cpu_count(void);
 /* A preempted PASSIVE_LEVEL thread and a DISPATCH_LEVEL one on the same processor: pins the thread. */
 void nth_cpu_pin(int cpu); /* -1: any */
 uint64_t nth_cpu_affinity(uint64_t mask); /* several; answers the mask before */
+unsigned nth_cpu_pretend(unsigned cpu); /* above DISPATCH_LEVEL, for KeIpiGenericCall; the one before */
 /* DPC delivery: nt/ke.c queues; the hook is called at DISPATCH_LEVEL on that processor. */
 void nth_cpu_request_dpc(unsigned cpu);
 extern void (*nth_dpc_hook)(unsigned cpu);

@@ -187,6 +187,16 @@ void nth_cpu_pin(int cpu)
     nth_cpu_affinity(cpu < 0 ? UINT64_MAX : 1ULL << cpu);
 }
 
+/* The processor that the thread owns stays taken; the caller puts the index back before lowering.
+ */
+unsigned nth_cpu_pretend(unsigned cpu)
+{
+    const unsigned before = nth_thread_self->cpu;
+
+    nth_thread_self->cpu = cpu;
+    return before;
+}
+
 /* ---- DPC delivery ---- */
 
 static void serve(void *context)

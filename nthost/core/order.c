@@ -138,6 +138,11 @@ static void learn_irql(const void *lock, const char *kind, int irql)
     struct node *const node = node_of(lock, kind);
     const int first = node->irql;
 
+    if (node->kind != kind && strcmp(node->kind, kind) != 0) {
+        const char *const other = node->kind;
+        nth_unlock(&graph_lock);
+        nth_stop("lock-kind", "%p is acquired as %s now and was as %s before", lock, kind, other);
+    }
     if (first < 0)
         node->irql = irql;
     if (first < 0 || first == irql)
