@@ -70,14 +70,16 @@ int nth_lwip_transfer(struct nth_lwip *from, struct nth_lwip *to, const char *ta
 
 /* ---- what tap.c and lwip.c share (pool.c) ---- */
 
-/* Lists for the way to the driver, made once and used again. */
+/* Lists for the way to the driver, made once and used again. owner: context of the binding that
+ * sends them. */
 struct nth_edge_pool;
 struct nth_edge_slot {
     NET_BUFFER_LIST *list;
     uint8_t *data; /* room bytes, contiguous */
     struct nth_edge_slot *next;
+    void *owner;
 };
-struct nth_edge_pool *nth_edge_pool_create(unsigned slots, size_t room);
+struct nth_edge_pool *nth_edge_pool_create(unsigned slots, size_t room, void *owner);
 /* Waits until every slot is back. */
 void nth_edge_pool_destroy(struct nth_edge_pool *pool);
 struct nth_edge_slot *nth_edge_slot_get(struct nth_edge_pool *pool);  /* NULL: all are out */

@@ -27,7 +27,8 @@ enum { SLOTS = 256, BATCH = 64, TRANSFER_PORT = 5001, CHUNK = 16384, PATIENCE_MS
 
 struct nth_lwip {
     struct netif netif;
-    struct nth_adapter *adapter; /* NULL once detached; changed by the thread that detaches only */
+    struct nth_adapter *adapter; /* NULL: never attached */
+    bool is_detached;            /* by the thread that removes the adapter */
     struct nth_thread *sender;
     struct nth_edge_pool *pool;
     uint32_t mtu;
@@ -272,7 +273,7 @@ static void lwip_detach(void *context)
     struct nth_lwip *lwip = context;
 
     stop_sender(lwip);
-    lwip->adapter = NULL;
+    lwip->is_detached = true;
 }
 
 static void remove_netif(void *context)
@@ -289,7 +290,7 @@ void nth_lwip_close(struct nth_lwip *lwip)
     if (!lwip)
         return;
     stop_sender(lwip);
-    if (lwip->adapter)
+    if (lwip->adapter && !lwip->is_detached)
         nth_unbind(lwip->adapter, lwip);
     tcpip_callback_wait(remove_netif, lwip);
     nth_edge_pool_destroy(lwip->pool);
@@ -309,7 +310,7 @@ int nth_lwip_open(struct nth_adapter *adapter, const struct nth_edge_config *con
     pthread_mutex_init(&lwip->lock.m, NULL);
     lwip->last = &lwip->first;
     lwip->mtu = config->mtu ? config->mtu : nth_adapter_mtu(adapter);
-    lwip->pool = nth_edge_pool_create(SLOTS, lwip->mtu);
+    lwip->pool = nth_edge_pool_create(SLOTS, lwip->mtu, lwip);
     const int failed = set_up(lwip, config, error);
     if (failed) {
         nth_lwip_close(lwip);

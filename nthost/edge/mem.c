@@ -15,12 +15,12 @@
 enum { TAG = 0x6D65544E, STATUS_CODES = 64 }; /* 'NTem' */
 
 struct nth_mem {
-    struct nth_adapter *adapter; /* NULL once detached */
-    NDIS_HANDLE lists, buffers;  /* pools */
-    struct nth_mutex lock;       /* guards what follows */
+    struct nth_adapter *adapter;
+    NDIS_HANDLE lists, buffers; /* pools */
+    struct nth_mutex lock;      /* guards what follows */
     struct nth_packet *packets;
     unsigned count, room, indications;
-    bool hold;
+    bool hold, is_detached;
     void (*on_receive)(void *context);
     void *on_receive_context;
     struct nth_thread *waiter;
@@ -84,7 +84,8 @@ static unsigned copy_out(const NET_BUFFER *buffer, uint8_t *to)
     return mdls;
 }
 
-static void collect(struct nth_mem *mem, NET_BUFFER_LIST *list, NET_BUFFER *buffer, ULONG flags)
+static void collect(struct nth_mem *mem, NET_BUFFER_LIST *list, NET_BUFFER *buffer, ULONG flags,
+                    bool keep)
 {
     const size_t bytes = NET_BUFFER_DATA_LENGTH(buffer);
     uint8_t *data = malloc(bytes + 1);
@@ -102,8 +103,7 @@ static void collect(struct nth_mem *mem, NET_BUFFER_LIST *list, NET_BUFFER *buff
         .frame_type = (uint16_t)((type & 0xFF) << 8 | (type >> 8 & 0xFF)),
     };
     /* the list is named by its first packet, so that it is returned once */
-    if (mem->hold && !(flags & NDIS_RECEIVE_FLAGS_RESOURCES) &&
-        buffer == NET_BUFFER_LIST_FIRST_NB(list))
+    if (keep && buffer == NET_BUFFER_LIST_FIRST_NB(list))
         mem->packets[mem->count - 1].list = list;
     nth_unlock(&mem->lock);
 }
@@ -111,29 +111,29 @@ static void collect(struct nth_mem *mem, NET_BUFFER_LIST *list, NET_BUFFER *buff
 static void mem_receive(void *context, NET_BUFFER_LIST *lists, ULONG count, ULONG flags)
 {
     struct nth_mem *mem = context;
-    const bool keep = mem->hold;
-    ULONG seen = 0;
+    const bool is_lent = flags & NDIS_RECEIVE_FLAGS_RESOURCES;
+    const bool keep = mem->hold && !is_lent;
 
-    for (NET_BUFFER_LIST *l = lists, *next; l; l = next, seen++) {
+    for (NET_BUFFER_LIST *l = lists, *next; l; l = next) {
         next = NET_BUFFER_LIST_NEXT_NBL(l);
         for (NET_BUFFER *b = NET_BUFFER_LIST_FIRST_NB(l); b; b = NET_BUFFER_NEXT_NB(b))
-            collect(mem, l, b, flags);
-        if (keep && !(flags & NDIS_RECEIVE_FLAGS_RESOURCES))
+            collect(mem, l, b, flags, keep);
+        if (keep)
             NET_BUFFER_LIST_NEXT_NBL(l) = NULL;
     }
-    if (seen != count)
-        nth_stop("nbl-count", "%u lists indicated as %u", (unsigned)seen, (unsigned)count);
     nth_lock(&mem->lock);
     mem->indications++;
-    struct nth_thread *waiter = mem->waiter;
+    if (mem->waiter)
+        nth_unpark(mem->waiter);
+    const bool is_late = mem->is_detached; /* nobody else returns what was kept by this call */
     nth_unlock(&mem->lock);
-    if (waiter)
-        nth_unpark(waiter);
     if (mem->on_receive)
         mem->on_receive(mem->on_receive_context);
-    if (!keep && !(flags & NDIS_RECEIVE_FLAGS_RESOURCES))
+    if (!keep && !is_lent)
         nth_return(mem->adapter, lists,
                    KeGetCurrentIrql() == DISPATCH_LEVEL ? NDIS_RETURN_FLAGS_DISPATCH_LEVEL : 0);
+    else if (is_late)
+        nth_mem_return_all(mem);
 }
 
 /* Takes every held list out of the packets from first to last; the caller returns the chain. */
@@ -500,13 +500,15 @@ static void mem_detach(void *context)
 {
     struct nth_mem *mem = context;
 
+    nth_lock(&mem->lock);
+    mem->is_detached = true;
+    nth_unlock(&mem->lock);
     nth_mem_return_all(mem);
-    mem->adapter = NULL;
 }
 
 bool nth_mem_is_detached(const struct nth_mem *mem)
 {
-    return mem->adapter == NULL;
+    return mem->is_detached;
 }
 
 static void make_pools(struct nth_mem *mem)
@@ -552,10 +554,9 @@ void nth_mem_close(struct nth_mem *mem)
 {
     if (!mem)
         return;
-    if (mem->adapter) {
-        nth_mem_return_all(mem);
+    nth_mem_return_all(mem);
+    if (!mem->is_detached)
         nth_unbind(mem->adapter, mem);
-    }
     nth_mem_clear(mem);
     NdisFreeNetBufferPool(mem->buffers);
     NdisFreeNetBufferListPool(mem->lists);

@@ -16,6 +16,7 @@ enum { TAG = 0x7065544E }; /* 'NTep' */
 
 struct nth_edge_pool {
     NDIS_HANDLE lists;
+    void *owner;
     struct nth_mutex lock;
     struct nth_edge_slot *free; /* guarded by lock, like the rest */
     unsigned out;
@@ -36,11 +37,12 @@ static void make_slot(struct nth_edge_pool *pool, struct nth_edge_slot *slot)
     if (!slot->list)
         nth_fail("no memory for a list of an edge");
     slot->list->ProtocolReserved[0] = slot;
+    slot->owner = pool->owner;
     slot->next = pool->free;
     pool->free = slot;
 }
 
-struct nth_edge_pool *nth_edge_pool_create(unsigned slots, size_t room)
+struct nth_edge_pool *nth_edge_pool_create(unsigned slots, size_t room, void *owner)
 {
     struct nth_edge_pool *pool = calloc(1, sizeof(*pool) + slots * sizeof(pool->slots[0]));
     NET_BUFFER_LIST_POOL_PARAMETERS parameters = {
@@ -55,6 +57,7 @@ struct nth_edge_pool *nth_edge_pool_create(unsigned slots, size_t room)
     if (!pool)
         nth_fail("no memory for an edge");
     pthread_mutex_init(&pool->lock.m, NULL);
+    pool->owner = owner;
     pool->count = slots;
     pool->room = room;
     pool->lists = NdisAllocateNetBufferListPool(NULL, &parameters);
@@ -144,6 +147,7 @@ void nth_edge_slot_fill(struct nth_edge_slot *slot, size_t offset, size_t bytes)
 
     NET_BUFFER_LIST_NEXT_NBL(list) = NULL;
     NET_BUFFER_LIST_STATUS(list) = NDIS_STATUS_SUCCESS;
+    list->SourceHandle = slot->owner;
     memset(list->NetBufferListInfo, 0, sizeof(list->NetBufferListInfo));
     NET_BUFFER_LIST_INFO(list, NetBufferListFrameType) = frame_type(slot->data[offset]);
     NET_BUFFER_CURRENT_MDL(buffer) = NET_BUFFER_FIRST_MDL(buffer);

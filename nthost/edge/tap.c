@@ -25,7 +25,8 @@
 enum { BATCH = 64, SLOTS = 128, HEADER = 0, PIECES = 64 };
 
 struct nth_tap {
-    struct nth_adapter *adapter; /* NULL once detached; changed by the thread that detaches only */
+    struct nth_adapter *adapter; /* NULL: never attached */
+    bool is_detached;            /* by the thread that removes the adapter */
     struct nth_netns netns;
     int tun, stop; /* stop: eventfd that ends the reader */
     struct nth_thread *reader;
@@ -193,7 +194,7 @@ static void tap_detach(void *context)
 
     stop_reader(tap);
     ioctl(tap->tun, TUNSETCARRIER, &off);
-    tap->adapter = NULL;
+    tap->is_detached = true;
 }
 
 /* The only teardown; takes whatever nth_tap_open left half made. */
@@ -201,7 +202,7 @@ void nth_tap_close(struct nth_tap *tap)
 {
     if (!tap)
         return;
-    if (tap->adapter) {
+    if (tap->adapter && !tap->is_detached) {
         stop_reader(tap);
         nth_unbind(tap->adapter, tap);
     }
@@ -233,7 +234,7 @@ int nth_tap_open(struct nth_adapter *adapter, const struct nth_edge_config *conf
         nth_tap_close(tap);
         return failed;
     }
-    tap->pool = nth_edge_pool_create(SLOTS, tap->room);
+    tap->pool = nth_edge_pool_create(SLOTS, tap->room, tap);
     tap->adapter = adapter;
     nth_bind(adapter, &(struct nth_binding){.context = tap,
                                             .receive = tap_receive,
