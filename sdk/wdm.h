@@ -73,20 +73,20 @@ typedef PVOID PACCESS_TOKEN, PSECURITY_DESCRIPTOR, PSID;
         SDK_FENCE();                                                                               \
         return Comparand;                                                                          \
     }
-#define SDK_READ_WRITE(Infix, Type)                                                                \
-    FORCEINLINE Type Read##Infix##Acquire(Type const volatile *Source)                             \
+#define SDK_READ_WRITE(Infix, Suffix, Type)                                                        \
+    FORCEINLINE Type Read##Infix##Acquire##Suffix(Type const volatile *Source)                     \
     {                                                                                              \
         return __atomic_load_n(Source, __ATOMIC_ACQUIRE);                                          \
     }                                                                                              \
-    FORCEINLINE Type Read##Infix##NoFence(Type const volatile *Source)                             \
+    FORCEINLINE Type Read##Infix##NoFence##Suffix(Type const volatile *Source)                     \
     {                                                                                              \
         return __atomic_load_n(Source, __ATOMIC_RELAXED);                                          \
     }                                                                                              \
-    FORCEINLINE VOID Write##Infix##Release(Type volatile *Target, Type Value)                      \
+    FORCEINLINE VOID Write##Infix##Release##Suffix(Type volatile *Target, Type Value)              \
     {                                                                                              \
         __atomic_store_n(Target, Value, __ATOMIC_RELEASE);                                         \
     }                                                                                              \
-    FORCEINLINE VOID Write##Infix##NoFence(Type volatile *Target, Type Value)                      \
+    FORCEINLINE VOID Write##Infix##NoFence##Suffix(Type volatile *Target, Type Value)              \
     {                                                                                              \
         __atomic_store_n(Target, Value, __ATOMIC_RELAXED);                                         \
     }
@@ -110,13 +110,13 @@ SDK_INTERLOCKED(InterlockedExchangePointer, PVOID, __atomic_exchange_n)
 SDK_COMPARE_EXCHANGE(InterlockedCompareExchange, LONG)
 SDK_COMPARE_EXCHANGE(InterlockedCompareExchange64, LONG64)
 SDK_COMPARE_EXCHANGE(InterlockedCompareExchangePointer, PVOID)
-SDK_READ_WRITE(, LONG)
-SDK_READ_WRITE(ULong, ULONG)
-SDK_READ_WRITE(64, LONG64)
-SDK_READ_WRITE(ULong64, ULONG64)
-SDK_READ_WRITE(UShort, USHORT)
-SDK_READ_WRITE(UChar, UCHAR)
-SDK_READ_WRITE(Pointer, PVOID)
+SDK_READ_WRITE(, , LONG)
+SDK_READ_WRITE(ULong, , ULONG)
+SDK_READ_WRITE(, 64, LONG64)
+SDK_READ_WRITE(ULong64, , ULONG64)
+SDK_READ_WRITE(UShort, , USHORT)
+SDK_READ_WRITE(UChar, , UCHAR)
+SDK_READ_WRITE(Pointer, , PVOID)
 
 FORCEINLINE UCHAR InterlockedBitTestAndSet(LONG volatile *Base, LONG Bit)
 {
