@@ -123,15 +123,22 @@ struct nth_binding {
     void (*send_complete)(void *context, NET_BUFFER_LIST *lists, ULONG flags);
     void (*status)(void *context, const NDIS_STATUS_INDICATION *indication);
     void (*detach)(void *context); /* adapter is going: return every list, then return from here */
+    /* NULL, or called before the miniport pauses: return every list. A binding that has it gets
+     * detach as its last call; one that has not may see sends complete after detach. */
+    void (*pause)(void *context);
 };
 
-/* Several bindings may be attached; each gets status, the first gets receives. */
+/* Several bindings may be attached; each gets status, the first gets receives. A send belongs to the
+ * binding whose context is the SourceHandle of its first list, else to the first. nth_unbind waits
+ * for the binding's sends. */
 void nth_bind(struct nth_adapter *adapter, const struct nth_binding *binding);
 void nth_unbind(struct nth_adapter *adapter, void *context);
 
 /* Chain to the miniport. Ownership returns through send_complete, in every case. While the adapter
  * is not running, NDIS itself completes the chain (NDIS_STATUS_PAUSED). Any IRQL <= DISPATCH_LEVEL. */
 void nth_send(struct nth_adapter *adapter, NET_BUFFER_LIST *lists, ULONG flags);
+/* As a send that raced with a pause: reaches the miniport whatever its state, unless halted. */
+void nth_send_unchecked(struct nth_adapter *adapter, NET_BUFFER_LIST *lists, ULONG flags);
 void nth_return(struct nth_adapter *adapter, NET_BUFFER_LIST *lists, ULONG flags);
 void nth_cancel_sends(struct nth_adapter *adapter, void *cancel_id);
 
@@ -144,6 +151,8 @@ NDIS_STATUS nth_set(struct nth_adapter *adapter, NDIS_OID oid, const void *buffe
 
 NDIS_STATUS nth_pause(struct nth_adapter *adapter);   /* returns when the miniport is paused */
 NDIS_STATUS nth_restart(struct nth_adapter *adapter);
+NDIS_STATUS nth_reset(struct nth_adapter *adapter); /* MiniportResetEx; NOT_SUPPORTED without one */
+void nth_cancel_oid(struct nth_adapter *adapter, void *request_id); /* MiniportCancelOidRequest */
 enum nth_adapter_state nth_adapter_state(struct nth_adapter *adapter);
 const NDIS_LINK_STATE *nth_link_state(struct nth_adapter *adapter);
 uint32_t nth_adapter_mtu(struct nth_adapter *adapter);
