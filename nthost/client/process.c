@@ -456,18 +456,27 @@ static NTSTATUS run_request(struct client *client, const struct request *request
 {
     const client_handle event = (client_handle)(uintptr_t)scratch->event;
 
-    *scratch->iosb = (IO_STATUS_BLOCK){.Status = STATUS_PENDING};
-    NTSTATUS status = send_request(request, scratch->event, NULL, scratch->iosb);
+    IO_STATUS_BLOCK result = {.Status = STATUS_PENDING};
+
+    /* A program may have freed or protected this page of its memory. */
+    if (!NT_SUCCESS(nth_copy_guarded(scratch->iosb, &result, sizeof(result))))
+        return STATUS_ACCESS_VIOLATION;
+    const NTSTATUS status = send_request(request, scratch->event, NULL, scratch->iosb);
     if (status == STATUS_PENDING) {
         const NTSTATUS waited = wait_objects(client, &event, 1, NULL);
         if (waited != STATUS_SUCCESS)
             return waited;
-        status = scratch->iosb->Status;
     }
-    if (!NT_ERROR(status))
-        *transferred = (uint32_t)scratch->iosb->Information;
+    if (NT_ERROR(status))
+        result.Status = status;
+    else if (!NT_SUCCESS(nth_copy_guarded(&result, scratch->iosb, sizeof(result))))
+        return STATUS_ACCESS_VIOLATION;
+    else if (status != STATUS_PENDING)
+        result.Status = status;
+    if (!NT_ERROR(result.Status))
+        *transferred = (uint32_t)result.Information;
     put_scratch(client, scratch);
-    return status;
+    return result.Status;
 }
 
 static client_status synchronous(struct client *client, const struct request *request,
@@ -487,6 +496,15 @@ static client_status synchronous(struct client *client, const struct request *re
     return status;
 }
 
+/* Whether this file itself may touch it, guarded: only the process's own memory. */
+static bool is_own(const struct client *client, const void *address, size_t bytes)
+{
+    const uintptr_t first = (uintptr_t)address, last = first + bytes - 1;
+
+    return last > first && nth_user_owner(first) == client->process &&
+           nth_user_owner(last) == client->process;
+}
+
 /* An error at once is not written to the status block by the kernel; here the client finds it there
  * all the same. */
 static client_status asynchronous(struct client *client, const struct request *request,
@@ -502,7 +520,9 @@ static client_status asynchronous(struct client *client, const struct request *r
                    "client_io begins with an IO_STATUS_BLOCK");
     if (!begin(client, &call))
         return STATUS_PROCESS_IS_TERMINATING;
-    NTSTATUS status = nth_copy_guarded(&event, &io->event, sizeof(event));
+    NTSTATUS status = is_own(client, io, sizeof(*io)) ? STATUS_SUCCESS : STATUS_ACCESS_VIOLATION;
+    if (NT_SUCCESS(status))
+        status = nth_copy_guarded(&event, &io->event, sizeof(event));
     if (NT_SUCCESS(status))
         status = nth_copy_guarded(iosb, &pending, sizeof(pending));
     if (NT_SUCCESS(status)) {

@@ -110,6 +110,7 @@ struct nth_process *nth_process_current(void); /* honours KeStackAttachProcess *
 enum nth_token nth_process_token(const struct nth_process *process);
 bool nth_process_is_wow64(const struct nth_process *process);
 HANDLE nth_process_id(const struct nth_process *process);
+const char *nth_process_name(const struct nth_process *process);
 /* The calling host thread acts as a user thread of process (previous mode UserMode) until leave.
  * It stays the same user thread for every call it makes, so its requests outlive the call. False,
  * and not entered, when the process is dying. */
@@ -183,3 +184,6 @@ void nth_registry_delete(const char *path);
 struct nth_device *nth_device_of(DEVICE_OBJECT *object); /* any object of the stack; NULL */
 const char *nth_device_key(struct nth_device *device);   /* registry path of the driver key */
 unsigned nth_device_index(struct nth_device *device);
+/* A device property as an installer or SwDeviceCreate sets it (IoGetDevicePropertyData, neutral locale). */
+void nth_device_set_property(struct nth_device *device, const DEVPROPKEY *key, DEVPROPTYPE type, const void *data,
+                             ULONG bytes);

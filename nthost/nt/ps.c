@@ -187,6 +187,11 @@ HANDLE nth_process_id(const struct nth_process *process)
     return process->id;
 }
 
+const char *nth_process_name(const struct nth_process *process)
+{
+    return process->name;
+}
+
 bool nth_process_is_dead(struct nth_process *process)
 {
     nth_lock(&ps_lock);
