@@ -195,7 +195,9 @@ NTSTATUS nth_device_open(DEVICE_OBJECT *object)
     NTSTATUS status = STATUS_SUCCESS;
 
     nth_lock(&nth_io_lock);
-    if (device->is_deleted || device->driver->is_unloading ||
+    /* IoSetDeviceInterfaceState: creates fail until IRP_MN_START_DEVICE has completed. */
+    const bool is_started = !device->node || device->node->state == NODE_STARTED;
+    if (device->is_deleted || device->driver->is_unloading || !is_started ||
         (object->Flags & DO_DEVICE_INITIALIZING))
         status = STATUS_NO_SUCH_DEVICE;
     else if ((object->Flags & DO_EXCLUSIVE) && object->ReferenceCount > 0)
@@ -206,6 +208,25 @@ NTSTATUS nth_device_open(DEVICE_OBJECT *object)
     return status;
 }
 
+long nth_device_open_files_locked(DEVICE_OBJECT *object)
+{
+    long files = 0;
+
+    while (((struct device *)object)->lower)
+        object = ((struct device *)object)->lower;
+    for (; object; object = object->AttachedDevice)
+        files += object->ReferenceCount;
+    return files;
+}
+
+long nth_device_open_files(DEVICE_OBJECT *object)
+{
+    nth_lock(&nth_io_lock);
+    const long files = nth_device_open_files_locked(object);
+    nth_unlock(&nth_io_lock);
+    return files;
+}
+
 void nth_device_close(DEVICE_OBJECT *object)
 {
     struct device *device = nth_device_body(object);
@@ -213,24 +234,15 @@ void nth_device_close(DEVICE_OBJECT *object)
 
     nth_lock(&nth_io_lock);
     object->ReferenceCount--;
+    struct nth_device *node = device->node;
     const bool is_gone = unlink_if_unused(device);
+    const bool is_removable = nth_pnp_is_removable(node);
     nth_unlock(&nth_io_lock);
     if (is_gone)
         nth_object_release(object);
+    if (is_removable)
+        nth_pnp_remove_later(node);
     nth_driver_reconsider(driver);
-}
-
-long nth_device_open_files(DEVICE_OBJECT *object)
-{
-    long files = 0;
-
-    nth_lock(&nth_io_lock);
-    while (nth_device_body(object)->lower)
-        object = nth_device_body(object)->lower;
-    for (; object; object = object->AttachedDevice)
-        files += object->ReferenceCount;
-    nth_unlock(&nth_io_lock);
-    return files;
 }
 
 /* ---- stacks ---- */

@@ -11,10 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_UNLOADERS = 256 };
-static struct nth_driver *drivers;                  /* guarded by nth_io_lock */
-static struct nth_thread *unloaders[MAX_UNLOADERS]; /* guarded by nth_io_lock; joined at shutdown */
-static unsigned unloader_count;                     /* guarded by nth_io_lock */
+enum { MAX_WORKERS = 1024 };
+static struct nth_driver *drivers;              /* guarded by nth_io_lock */
+static struct nth_thread *workers[MAX_WORKERS]; /* guarded by nth_io_lock; joined at shutdown */
+static unsigned worker_count;                   /* guarded by nth_io_lock */
 
 struct nth_driver *nth_driver_of(const DRIVER_OBJECT *object)
 {
@@ -239,18 +239,23 @@ static void run_unload(void *context)
     driver_finish(driver);
 }
 
+void nth_io_thread(const char *name, void (*run)(void *), void *context)
+{
+    struct nth_thread *thread = nth_thread_create(name, run, context, NULL);
+
+    nth_lock(&nth_io_lock);
+    const unsigned i = worker_count++;
+    if (i < MAX_WORKERS)
+        workers[i] = thread;
+    nth_unlock(&nth_io_lock);
+    if (i >= MAX_WORKERS)
+        nth_fail("more than %d deferred removals and unloads", MAX_WORKERS);
+}
+
 void nth_driver_reconsider(struct nth_driver *driver)
 {
-    if (!claim_unload(driver))
-        return;
-    struct nth_thread *thread = nth_thread_create("driver unload", run_unload, driver, NULL);
-    nth_lock(&nth_io_lock);
-    const unsigned i = unloader_count++;
-    if (i < MAX_UNLOADERS)
-        unloaders[i] = thread;
-    nth_unlock(&nth_io_lock);
-    if (i >= MAX_UNLOADERS)
-        nth_fail("more than %d deferred unloads", MAX_UNLOADERS);
+    if (claim_unload(driver))
+        nth_io_thread("driver unload", run_unload, driver);
 }
 
 NTSTATUS nth_driver_unload(struct nth_driver *driver)
@@ -268,14 +273,18 @@ NTSTATUS nth_driver_unload(struct nth_driver *driver)
 
 /* ---- shutdown: before ndis/ goes, so that miniports are halted by a living library ---- */
 
-static void join_unloaders(void)
+/* A worker may start another one: its place comes later. */
+static void join_workers(void)
 {
-    for (unsigned i = 0; i < unloader_count; i++) {
-        if (unloaders[i])
-            nth_join(unloaders[i]);
-        unloaders[i] = NULL;
+    for (unsigned i = 0;; i++) {
+        nth_lock(&nth_io_lock);
+        struct nth_thread *thread = i < worker_count ? workers[i] : NULL;
+        nth_unlock(&nth_io_lock);
+        if (!thread)
+            break;
+        nth_join(thread);
     }
-    unloader_count = 0;
+    worker_count = 0;
 }
 
 static struct nth_driver *next_to_unload(void)
@@ -293,9 +302,10 @@ static void shutdown(void)
     struct nth_driver *driver;
 
     nth_pnp_unplug_all();
+    join_workers();
     while ((driver = next_to_unload()) != NULL)
         nth_driver_unload(driver);
-    join_unloaders();
+    join_workers();
     nth_lock(&nth_io_lock);
     for (driver = drivers; driver && !driver->is_unloading; driver = driver->next)
         continue;

@@ -101,3 +101,51 @@ struct _IO_COMPLETION_CONTEXT {
 void nth_port_post(void *port, ULONG_PTR key, void *apc_context, NTSTATUS status,
                    ULONG_PTR information);
 void nth_port_unbind(FILE_OBJECT *file); /* the file goes */
+
+/* ---- devnodes (nt/pnp.c, property.c, interface.c, inf.c, power.c) ---- */
+
+enum nth_node_state {
+    NODE_NEW,
+    NODE_STARTED,
+    NODE_SURPRISED /* waits for its handles */,
+    NODE_GONE
+};
+
+struct property;
+struct interface;
+struct nth_device {
+    struct nth_device *next; /* guarded by nth_io_lock */
+    DEVICE_OBJECT *pdo;      /* constant until the devnode goes */
+    struct nth_driver *driver;
+    enum nth_node_state state; /* guarded by nth_io_lock */
+    unsigned index;
+    char *instance_id; /* ROOT\NET\0000 */
+    char *net_cfg_id;
+    char *key;                    /* driver key */
+    struct property *properties;  /* guarded by nth_io_lock */
+    struct interface *interfaces; /* guarded by nth_io_lock */
+    char interface_path[256];     /* what nth_device_interface answered last */
+};
+
+/* A file of a stack has closed: the removal that waits for it may go on. nth_io_lock held; true:
+ * call nth_pnp_remove_later without the lock. */
+bool nth_pnp_is_removable(struct nth_device *device);
+void nth_pnp_remove_later(struct nth_device *device);
+long nth_device_open_files_locked(DEVICE_OBJECT *object);
+
+struct nth_device *nth_device_first(void); /* nth_io_lock held */
+
+void nth_properties_free(struct nth_device *device);
+void nth_property_set(struct nth_device *device, const DEVPROPKEY *key, DEVPROPTYPE type,
+                      const void *data, ULONG bytes);
+void nth_interfaces_free(struct nth_device *device);
+/* AddReg of the models section of an INF, written below key (nt/inf.c). 0 or -errno with a message.
+ */
+int nth_inf_apply(const char *path, const char *key, const char **error);
+/* One "Name=value" or "Name:d=5"; a name with backslashes lies in a subkey. */
+void nth_registry_text(const char *key, const char *text);
+/* A system thread of the host's own, joined at shutdown. */
+void nth_io_thread(const char *name, void (*run)(void *), void *context);
+
+/* The bus driver's half of power requests: completes irp. */
+NTSTATUS NTAPI nth_bus_power(PDEVICE_OBJECT DeviceObject, PIRP Irp);
