@@ -194,6 +194,8 @@ uint32_t NTAPI nth_c_specific_handler(struct nth_exception *record, uint64_t fra
 /* Return addresses of driver frames, innermost first, starting at context (NULL: at the newest
  * crossing of this thread). */
 unsigned nth_unwind_trace(const struct nth_context *context, uintptr_t *sites, unsigned max);
+/* Moves context from a driver's frame to its caller. False when the stack cannot be read. */
+bool nth_unwind_step(struct nth_context *context);
 /* Copies even from memory that is not there: false then. For reports. */
 bool nth_peek(void *to, uintptr_t from, size_t bytes);
 

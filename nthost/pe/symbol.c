@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -99,6 +100,10 @@ static bool parse(char *answer, const char *module, char *text, size_t bytes)
     char *column = strrchr(line, ':');
     if (column && line[0] != '?')
         *column = 0;
+    char here[PATH_MAX];
+    const size_t length = getcwd(here, sizeof here) ? strlen(here) : 0;
+    if (length > 1 && strncmp(line, here, length) == 0 && line[length] == '/')
+        line += length + 1;
     if (line[0] == '?' || line[0] == 0)
         snprintf(text, bytes, "%s!%s", module, answer);
     else
@@ -117,7 +122,7 @@ static bool ask(const struct nth_image *image, uint32_t rva, const char *module,
     snprintf(address, sizeof address, "0x%x", rva);
     for (; first < 2; first++) {
         char *const arguments[] = {(char *)programs[first], object,  "--relative-address",
-                                   "--inlines=0",           address, NULL};
+                                   "--no-inlines",          address, NULL};
         if (run(programs[first], arguments, answer, sizeof answer) > 0)
             return parse(answer, module, text, bytes);
     }

@@ -26,7 +26,7 @@ enum {
 };
 enum { FLAG_EXCEPTION = 1, FLAG_TERMINATION = 2, FLAG_CHAINED = 4 };
 enum { CONTINUE_EXECUTION, CONTINUE_SEARCH, NESTED_EXCEPTION, COLLIDED_UNWIND };
-enum { CHAIN_LIMIT = 32, FRAME_LIMIT = 4096, EFLAGS_SANE = 0x202 };
+enum { CHAIN_LIMIT = 32, FRAME_LIMIT = 4096, NESTING_LIMIT = 40, EFLAGS_SANE = 0x202 };
 
 #define CONTEXT_ALL              0x10001fu
 #define NONCONTINUABLE_EXCEPTION 0xC0000025u
@@ -388,6 +388,14 @@ static bool step(const struct nth_image *image, struct nth_context *context, uns
     return is_machine || pop(context, &context->rip);
 }
 
+bool nth_unwind_step(struct nth_context *context)
+{
+    const struct nth_image *image = nth_image_at(context->rip);
+    struct dispatcher d;
+
+    return image && step(image, context, 0, &d);
+}
+
 /* ---- walks ---- */
 
 /* The walk left the driver: goes on in the driver frame that called the host, or past a handler
@@ -494,6 +502,18 @@ static _Noreturn void refuse_to_continue(const struct nth_exception *record,
     nth_dispatch(&second, context);
 }
 
+/* A filter that fails is asked about its own failure too, and may fail again. */
+static void check_nesting(const struct nth_exception *record)
+{
+    unsigned depth = 0;
+
+    for (const struct pending *p = pending_handlers; p; p = p->previous)
+        if (++depth > NESTING_LIMIT)
+            nth_stop("bad-exception-handling",
+                     "exception 0x%08x in a handler that runs for the %uth exception at once",
+                     record->code, depth);
+}
+
 /* First pass: asks every handler up the stack. One that wants the exception starts the second pass
  * itself (nth_c_specific_handler), and that does not return here. */
 void nth_dispatch(struct nth_exception *record, struct nth_context *context)
@@ -502,6 +522,7 @@ void nth_dispatch(struct nth_exception *record, struct nth_context *context)
         .context = *context, .crossing = nth_crossings, .pending = pending_handlers};
     struct dispatcher d;
 
+    check_nesting(record);
     for (struct nth_image *image; (image = to_driver(&cursor));) {
         memset(&d, 0, sizeof d);
         d.context = &cursor.context;
