@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -34,7 +35,8 @@ struct child {
 struct connection {
     struct connection *next; /* child's lock */
     struct child *child;
-    int socket; /* child's lock; -1: closed */
+    int socket;
+    bool is_done; /* child's lock: the thread is past its last use of this */
     pthread_t thread;
 };
 
@@ -315,7 +317,34 @@ static void *connection_main(void *context)
     } while (got >= 0);
     nth_process_thread_exit(client->process);
     nth_leave();
+    pthread_mutex_lock(&connection->child->lock);
+    connection->is_done = true;
+    pthread_mutex_unlock(&connection->child->lock);
     return NULL;
+}
+
+static void free_connection(struct connection *connection)
+{
+    pthread_join(connection->thread, NULL);
+    close(connection->socket);
+    free(connection);
+}
+
+/* Frees the connections of threads that the child has ended. Its lock is held. */
+static void sweep_connections(struct child *child)
+{
+    struct connection **link = &child->all;
+
+    while (*link != NULL) {
+        struct connection *connection = *link;
+        if (!connection->is_done) {
+            link = &connection->next;
+            continue;
+        }
+        *link = connection->next;
+        child->connections--;
+        free_connection(connection);
+    }
 }
 
 static bool is_connection(int socket)
@@ -337,8 +366,11 @@ static client_status add_connection(struct child *child, int socket)
     }
     struct connection *connection = calloc(1, sizeof(*connection));
     client_status status = STATUS_INSUFFICIENT_RESOURCES;
+    if (connection == NULL)
+        nth_fail("out of memory");
     *connection = (struct connection){.child = child, .socket = socket};
     pthread_mutex_lock(&child->lock);
+    sweep_connections(child);
     if (!child->is_ending && child->connections < WIRE_CONNECTIONS &&
         pthread_create(&connection->thread, NULL, connection_main, connection) == 0) {
         connection->next = child->all;
@@ -543,9 +575,7 @@ void client_child_free(struct client *client)
         struct connection *connection = child->all;
         child->all = connection->next;
         shutdown(connection->socket, SHUT_RDWR);
-        pthread_join(connection->thread, NULL);
-        close(connection->socket);
-        free(connection);
+        free_connection(connection);
     }
     reap(child);
     close(child->control);
