@@ -116,12 +116,40 @@ struct nth_driver *nth_driver_built_in(const char *name)
     return driver;
 }
 
+void nth_driver_busy(struct nth_driver *driver)
+{
+    nth_lock(&nth_io_lock);
+    driver->busy++;
+    nth_unlock(&nth_io_lock);
+}
+
+void nth_driver_idle(struct nth_driver *driver)
+{
+    nth_lock(&nth_io_lock);
+    if (--driver->busy == 0 && driver->waiter)
+        nth_unpark(driver->waiter);
+    nth_unlock(&nth_io_lock);
+}
+
+static void wait_until_idle(struct nth_driver *driver)
+{
+    nth_lock(&nth_io_lock);
+    driver->waiter = nth_self();
+    while (driver->busy != 0) {
+        nth_unlock(&nth_io_lock);
+        nth_park(UINT64_MAX);
+        nth_lock(&nth_io_lock);
+    }
+    nth_unlock(&nth_io_lock);
+}
+
 /* Nothing of the driver's may be left; then the image goes. */
 static void driver_finish(struct nth_driver *driver)
 {
     const uintptr_t base = (uintptr_t)nth_image_base(driver->image);
     const size_t size = nth_image_size(driver->image);
 
+    wait_until_idle(driver);
     nth_ps_check_unload(base, size, driver->service);
     nth_ledger_check(base, size, driver->service);
     nth_name_remove(&driver->object->DriverName);
