@@ -113,7 +113,7 @@ static _Noreturn void deadlock(void)
 
     text[0] = '\0';
     for (const struct nth_thread *t = threads; t && used < sizeof(text) - 1; t = t->next) {
-        if (t->is_service)
+        if (t->is_service && !t->waits_in) /* idle, and not inside a driver's routine */
             continue;
         const char *const where =
             t->waits_at && nth_symbol_hook ? nth_symbol_hook(t->waits_at) : "";

@@ -100,6 +100,7 @@ void nth_active_check(const void *base, size_t bytes)
     nth_dpc_check_freed(base, bytes);
     nth_resource_check_freed(base, bytes);
     nth_lookaside_check_freed(base, bytes);
+    nth_work_check_freed(base, bytes);
     nth_wait_check_freed(base, bytes);
 }
 

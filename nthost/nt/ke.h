@@ -70,6 +70,7 @@ void nth_timer_check_freed(const void *base, size_t bytes);
 void nth_dpc_check_freed(const void *base, size_t bytes);
 void nth_resource_check_freed(const void *base, size_t bytes);
 void nth_lookaside_check_freed(const void *base, size_t bytes);
+void nth_work_check_freed(const void *base, size_t bytes);
 
 static inline bool is_within(const void *address, const void *base, size_t bytes)
 {

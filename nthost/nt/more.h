@@ -64,3 +64,32 @@ VOID NTAPI KeInitializeGuardedMutex(PKGUARDED_MUTEX Mutex);
 VOID NTAPI KeAcquireGuardedMutex(PKGUARDED_MUTEX Mutex);
 BOOLEAN NTAPI KeTryToAcquireGuardedMutex(PKGUARDED_MUTEX Mutex);
 VOID NTAPI KeReleaseGuardedMutex(PKGUARDED_MUTEX Mutex);
+
+VOID NTAPI RtlInitAnsiString(PANSI_STRING DestinationString, PCSZ SourceString);
+WCHAR NTAPI RtlUpcaseUnicodeChar(WCHAR SourceCharacter);
+WCHAR NTAPI RtlDowncaseUnicodeChar(WCHAR SourceCharacter);
+BOOLEAN NTAPI RtlPrefixUnicodeString(PCUNICODE_STRING String1, PCUNICODE_STRING String2,
+                                     BOOLEAN CaseInSensitive);
+NTSTATUS NTAPI RtlAnsiStringToUnicodeString(PUNICODE_STRING DestinationString,
+                                            const ANSI_STRING *SourceString,
+                                            BOOLEAN AllocateDestinationString);
+CCHAR NTAPI RtlFindMostSignificantBit(ULONGLONG Set);
+
+ULONG NTAPI vDbgPrintEx(ULONG ComponentId, ULONG Level, PCSTR Format, NT_VA_LIST Arguments);
+ULONG NTAPI vDbgPrintExWithPrefix(PCSTR Prefix, ULONG ComponentId, ULONG Level, PCSTR Format,
+                                  NT_VA_LIST Arguments);
+VOID NTAPI DbgBreakPoint(VOID);
+NTSTATUS NTAPI EtwWriteTransfer(REGHANDLE RegHandle, PCEVENT_DESCRIPTOR EventDescriptor,
+                                LPCGUID ActivityId, LPCGUID RelatedActivityId, ULONG UserDataCount,
+                                PEVENT_DATA_DESCRIPTOR UserData);
+BOOLEAN NTAPI EtwProviderEnabled(REGHANDLE RegHandle, UCHAR Level, ULONGLONG Keyword);
+NTSTATUS NTAPI EtwSetInformation(REGHANDLE RegHandle, ULONG InformationClass,
+                                 PVOID EventInformation, ULONG InformationLength);
+
+/* Macros in sdk/; exports of the kernel all the same. */
+#undef RtlMoveMemory
+#undef RtlCopyMemory
+#undef RtlZeroMemory
+#undef RtlFillMemory
+VOID NTAPI RtlZeroMemory(VOID *Destination, SIZE_T Length);
+VOID NTAPI RtlFillMemory(VOID *Destination, SIZE_T Length, int Fill);

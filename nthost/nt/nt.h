@@ -53,6 +53,9 @@ void nth_active_check(const void *base, size_t bytes);
 uint64_t nth_system_time(void);    /* 100 ns since 1601 */
 uint64_t nth_interrupt_time(void); /* 100 ns since boot; also the performance counter, 10 MHz */
 
+/* The Windows release that goes with the configured NDIS version (nt/rtl.c). */
+void nth_os_version(uint32_t *major, uint32_t *minor, uint32_t *build);
+
 /* ---- pool (nt/pool.c) ---- */
 /* "freed pool of 64 bytes ..." for an address in the arena of exact memory; NULL elsewhere. */
 const char *nth_pool_describe(uintptr_t address);

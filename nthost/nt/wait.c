@@ -292,14 +292,22 @@ static void tell_order(unsigned count, void *const *objects, enum nth_wait_type 
     }
 }
 
+/* "Waits and APCs": thread termination ends a UserMode wait and an alertable one, unless kernel
+ * APCs are disabled. */
+static bool is_abortable(const struct nth_ethread *ethread, KPROCESSOR_MODE mode, bool alertable)
+{
+    return (mode == UserMode || alertable) && (ethread->is_system || ethread->apc_disable == 0);
+}
+
 NTSTATUS nth_wait_as(unsigned count, void *const *objects, enum nth_wait_type type,
                      KPROCESSOR_MODE mode, bool alertable, const LARGE_INTEGER *timeout)
 {
+    struct nth_ethread *const self = nth_ethread_current();
     struct waiter w = {.count = count,
                        .type = type,
                        .thread = nth_self(),
-                       .ethread = nth_ethread_current(),
-                       .is_abortable = mode == UserMode || alertable};
+                       .ethread = self,
+                       .is_abortable = is_abortable(self, mode, alertable)};
 
     if (count == 0 || count > MAXIMUM_WAIT_OBJECTS)
         nth_stop("bugcheck", "MAXIMUM_WAIT_OBJECTS_EXCEEDED (0xC): a wait for %u objects", count);
@@ -546,11 +554,16 @@ NTH_EXPORT(KeReleaseMutex, 2);
 
 /* ---- waiting ---- */
 
+static NTSTATUS as_driver_sees(NTSTATUS status)
+{
+    return status == STATUS_THREAD_IS_TERMINATING ? STATUS_USER_APC : status;
+}
+
 NTSTATUS NTAPI KeWaitForSingleObject(PVOID Object, KWAIT_REASON WaitReason,
                                      KPROCESSOR_MODE WaitMode, BOOLEAN Alertable,
                                      PLARGE_INTEGER Timeout)
 {
-    return nth_wait_as(1, &Object, NTH_WAIT_ANY, WaitMode, Alertable, Timeout);
+    return as_driver_sees(nth_wait_as(1, &Object, NTH_WAIT_ANY, WaitMode, Alertable, Timeout));
 }
 NTH_EXPORT(KeWaitForSingleObject, 5);
 
@@ -563,8 +576,9 @@ NTSTATUS NTAPI KeWaitForMultipleObjects(ULONG Count, PVOID Object[], WAIT_TYPE W
         nth_stop("bugcheck",
                  "MAXIMUM_WAIT_OBJECTS_EXCEEDED (0xC): a wait for %u objects, %s wait blocks",
                  Count, WaitBlockArray ? "with" : "without");
-    return nth_wait_as(Count, Object, WaitType == WaitAll ? NTH_WAIT_ALL : NTH_WAIT_ANY, WaitMode,
-                       Alertable, Timeout);
+    return as_driver_sees(nth_wait_as(Count, Object,
+                                      WaitType == WaitAll ? NTH_WAIT_ALL : NTH_WAIT_ANY, WaitMode,
+                                      Alertable, Timeout));
 }
 NTH_EXPORT(KeWaitForMultipleObjects, 8);
 
@@ -572,9 +586,7 @@ NTH_EXPORT(KeWaitForMultipleObjects, 8);
 NTSTATUS NTAPI KeDelayExecutionThread(KPROCESSOR_MODE WaitMode, BOOLEAN Alertable,
                                       PLARGE_INTEGER Interval)
 {
-    struct waiter w = {.thread = nth_self(),
-                       .ethread = nth_ethread_current(),
-                       .is_abortable = WaitMode == UserMode || Alertable};
+    struct waiter w = {.thread = nth_self(), .ethread = nth_ethread_current()};
     NTSTATUS status = STATUS_SUCCESS;
 
     check_not_between();
@@ -583,6 +595,7 @@ NTSTATUS NTAPI KeDelayExecutionThread(KPROCESSOR_MODE WaitMode, BOOLEAN Alertabl
         nth_yield();
         return STATUS_SUCCESS;
     }
+    w.is_abortable = is_abortable(w.ethread, WaitMode, Alertable);
     const uint64_t deadline = nth_deadline_of(Interval);
     nth_lock(&dispatcher);
     if (w.is_abortable && atomic_load(&w.ethread->is_terminating))
