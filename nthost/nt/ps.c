@@ -749,12 +749,11 @@ HANDLE NTAPI PsGetCurrentProcessId(VOID)
 }
 NTH_EXPORT(PsGetCurrentProcessId, 0);
 
-PEPROCESS NTAPI IoGetCurrentProcess(VOID)
+PEPROCESS NTAPI PsGetCurrentProcess(VOID)
 {
     return (PEPROCESS)nth_process_current();
 }
-NTH_EXPORT(IoGetCurrentProcess, 0);
-NTH_EXPORT_AS(PsGetCurrentProcess, "PsGetCurrentProcess", IoGetCurrentProcess, 0);
+NTH_EXPORT(PsGetCurrentProcess, 0);
 
 HANDLE NTAPI PsGetProcessId(PEPROCESS Process)
 {
@@ -814,7 +813,7 @@ NTH_EXPORT_AS(PsGetProcessWow64Process, "PsGetProcessWow64Process", process_wow6
 
 static PVOID NTAPI current_process_wow64(VOID)
 {
-    return process_wow64(IoGetCurrentProcess());
+    return process_wow64(PsGetCurrentProcess());
 }
 NTH_EXPORT_AS(PsGetCurrentProcessWow64Process, "PsGetCurrentProcessWow64Process",
               current_process_wow64, 0);

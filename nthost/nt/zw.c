@@ -330,14 +330,6 @@ NTH_EXPORT_AS(ZwOpenProcess, "ZwOpenProcess", open_process, 4);
 
 /* ---- the system ---- */
 
-/* No page: the name and its use tell that another thread may run (docs/fidelity.md). */
-NTSTATUS NTAPI ZwYieldExecution(VOID)
-{
-    nth_yield();
-    return STATUS_SUCCESS;
-}
-NTH_EXPORT(ZwYieldExecution, 0);
-
 static NTSTATUS answer(const void *data, ULONG bytes, void *buffer, ULONG length, ULONG *needed)
 {
     if (needed != NULL)
