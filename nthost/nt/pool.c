@@ -246,6 +246,11 @@ static void pool_free(void *address, ULONG tag, bool has_tag)
 
 /* ---- for others of nt/ ---- */
 
+size_t nth_pool_bytes(void)
+{
+    return nth_ledger_bytes("pool") + nth_ledger_bytes("mdl pages");
+}
+
 const char *nth_pool_describe(uintptr_t address)
 {
     static __thread char text[160];
