@@ -36,7 +36,6 @@ enum {
 };
 
 #define SECTION_EXECUTE 0x20000000u
-#define SECTION_READ    0x40000000u
 #define SECTION_WRITE   0x80000000u
 #define DEFAULT_COOKIE  0x00002B992DDFA232ull /* what linkers store; means "not set yet" */
 
@@ -82,12 +81,27 @@ const char *nth_image_string(const struct nth_image *image, uint32_t rva)
     return memchr(text, 0, image->size - rva) ? text : NULL;
 }
 
-bool nth_image_executable(const struct nth_image *image, uint32_t rva)
+static int protection_at(const struct nth_image *image, uint32_t rva)
 {
     for (unsigned i = 0; i < image->section_count; i++)
         if (rva - image->sections[i].rva < image->sections[i].bytes)
-            return image->sections[i].prot & PROT_EXEC;
-    return false;
+            return image->sections[i].prot;
+    return PROT_READ; /* headers, and gaps between sections */
+}
+
+bool nth_image_executable(const struct nth_image *image, uint32_t rva)
+{
+    return protection_at(image, rva) & PROT_EXEC;
+}
+
+bool nth_image_constant(const struct nth_image *image, uint32_t rva, size_t bytes)
+{
+    if (!nth_image_range(image, rva, bytes))
+        return false;
+    for (size_t i = 0; i < bytes; i += PAGE) /* protections change at page boundaries only */
+        if (protection_at(image, rva + (uint32_t)i) & PROT_WRITE)
+            return false;
+    return bytes == 0 || !(protection_at(image, rva + (uint32_t)bytes - 1) & PROT_WRITE);
 }
 
 const struct nth_section *nth_image_section(const struct nth_image *image, const char *name)
@@ -229,15 +243,13 @@ static const char *check_layout(const struct file *file, struct nth_image *image
     return NULL;
 }
 
+/* Everything can be read. Older linkers mark INIT writable and executable: it is never both here.
+ */
 static int section_protection(uint32_t flags)
 {
-    int prot = flags & SECTION_READ ? PROT_READ : 0;
-
     if (flags & SECTION_EXECUTE)
-        prot |= PROT_READ | PROT_EXEC; /* older linkers mark INIT writable too: never both */
-    else if (flags & SECTION_WRITE)
-        prot |= PROT_READ | PROT_WRITE;
-    return prot;
+        return PROT_READ | PROT_EXEC;
+    return flags & SECTION_WRITE ? PROT_READ | PROT_WRITE : PROT_READ;
 }
 
 static const char *parse_sections(const struct file *file, struct nth_image *image)
@@ -368,14 +380,15 @@ static const char *set_cookie(struct nth_image *image)
     return NULL;
 }
 
+/* After binding, which is the last to write to the image. */
 static const char *find_functions(struct nth_image *image)
 {
     const struct nth_range dir = image->directory[NTH_DIR_EXCEPTION];
 
     if (dir.bytes == 0)
         return NULL;
-    if (dir.rva % 4 != 0 || !nth_image_range(image, dir.rva, dir.bytes))
-        return "function table reaches beyond the image";
+    if (dir.rva % 4 != 0 || !nth_image_constant(image, dir.rva, dir.bytes))
+        return "function table reaches beyond the image, or is writable";
     image->functions = (const struct nth_function *)(image->base + dir.rva);
     image->function_count = dir.bytes / sizeof(struct nth_function);
     return nth_unwind_validate(image);
@@ -519,11 +532,7 @@ static const char *map(const char *path, struct nth_image *image)
         error = relocate(image, nth_u64(file.header + 24),
                          nth_u16(file.header - 2) & RELOCATIONS_STRIPPED);
     free(file.bytes);
-    if (!error)
-        error = set_cookie(image);
-    if (!error)
-        error = find_functions(image);
-    return error;
+    return error ? error : set_cookie(image);
 }
 
 static void set_names(struct nth_image *image, const char *path)
@@ -557,7 +566,8 @@ static int load_set_locked(const char *const *paths, unsigned count, struct nth_
     }
     for (unsigned i = 0; i < count && !text; i++) {
         const char *reason = NULL;
-        if (nth_import_bind(results[i], &reason) != 0 || (reason = protect(results[i])))
+        if (nth_import_bind(results[i], &reason) != 0 || (reason = find_functions(results[i])) ||
+            (reason = protect(results[i])))
             text = nth_image_error("%s: %s", paths[i], reason);
     }
     if (!text)

@@ -72,6 +72,8 @@ void *nth_image_range(const struct nth_image *image, uint32_t rva, size_t bytes)
 const char *nth_image_string(const struct nth_image *image, uint32_t rva);
 /* Name of an unloaded image whose memory address was, or NULL. */
 const char *nth_image_gone_at(uintptr_t address);
+/* The bytes are in the image and stay as they were loaded. */
+bool nth_image_constant(const struct nth_image *image, uint32_t rva, size_t bytes);
 bool nth_image_executable(const struct nth_image *image, uint32_t rva);
 const struct nth_section *nth_image_section(const struct nth_image *image, const char *name);
 /* Static text per thread, for *error. */

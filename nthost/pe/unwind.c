@@ -137,13 +137,13 @@ static const char *validate_info(const struct nth_image *image, uint32_t rva, un
 {
     const struct unwind_info *info = nth_image_range(image, rva, 4);
 
-    if (rva % 4 != 0 || !info)
-        return "unwind data lies outside the image";
+    if (rva % 4 != 0 || !info || !nth_image_constant(image, rva, 4))
+        return "unwind data lies outside the image, or is writable";
     if ((info->version_flags & 7) != 1 && (info->version_flags & 7) != 2)
         return "unwind data of an unknown version";
     const size_t codes = 4 + (size_t)((info->count + 1) & ~1) * 2;
     const unsigned flags = info_flags(info);
-    if (!nth_image_range(image, rva, codes + (flags & FLAG_CHAINED ? 12 : flags ? 4 : 0)))
+    if (!nth_image_constant(image, rva, codes + (flags & FLAG_CHAINED ? 12 : flags ? 4 : 0)))
         return "unwind data reaches beyond the image";
     const char *error = validate_codes(info);
     if (error)

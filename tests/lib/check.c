@@ -15,6 +15,9 @@
 
 enum { EXIT_FAILED = 1, EXIT_SKIPPED = 77 };
 
+/* A test that returns without the stop it announced has failed. Absent in tests without a host. */
+const char *nth_stop_expected(void) __attribute__((weak));
+
 extern const struct check_test __start_check_tests[], __stop_check_tests[];
 
 void check_fail(const char *file, int line, const char *format, ...)
@@ -55,6 +58,8 @@ static int run_in_child(const struct check_test *test)
         setpgid(0, 0);
         alarm((unsigned)test->seconds); /* SIGALRM ends the child */
         test->run();
+        if (nth_stop_expected && nth_stop_expected())
+            check_fail(test->name, 0, "expected stop %s did not come", nth_stop_expected());
         fflush(NULL);
         _exit(0);
     }
