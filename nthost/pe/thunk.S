@@ -67,13 +67,19 @@ nth_thunk_common:
     .cfi_def_cfa rsp,8
     ret
     .cfi_restore_state
-/* Rare: the arguments wait in the home space that the driver's frame has for them. */
+/* Rare: the arguments wait in the home space that the driver's frame has for them. nth_thunk_event is
+ * of the other calling convention, so what is nonvolatile only in the driver's comes back as well. */
 3:  mov %rcx,0x10(%rbp)
     mov %rdx,0x18(%rbp)
     mov %r8,0x20(%rbp)
     mov %r9,0x28(%rbp)
     mov %rsp,%rdi
     call nth_thunk_event
+    mov 0x10(%rsp),%rsi
+    mov 0x18(%rsp),%rdi
+    .irp n,6,7,8,9,10,11,12,13,14,15
+    movaps 0x40+16*(\n-6)(%rsp),%xmm\n
+    .endr
     mov 0x10(%rbp),%rcx
     mov 0x18(%rbp),%rdx
     mov 0x20(%rbp),%r8
