@@ -40,6 +40,9 @@ DEFARCH_arm64 := arm64
 MACHINE_amd64 := x64
 MACHINE_arm64 := arm64
 
+VERSION_PARTS := $(subst ., ,$(VERSION))
+TUN_DEFINES := -DTUN_VERSION_MAJOR=$(word 1,$(VERSION_PARTS)) -DTUN_VERSION_MINOR=$(word 2,$(VERSION_PARTS))
+
 DEFS := $(notdir $(basename $(wildcard sdk/*.def)))
 
 # One .def file serves every architecture; decorations (@8) belong to x86 only.
@@ -53,7 +56,7 @@ IMPORTS_$(1) := $$(DEFS:%=$(OUT)/$(1)/%.lib)
 
 $(OUT)/$(1)/driver/%.obj: driver/%.c Makefile VERSION
 	@mkdir -p $$(@D)
-	$$(CLANG) --target=$$(TRIPLE_$(1)) $$(WINCC) -DTUN_VERSION='"$$(VERSION)"' -c $$< -o $$@
+	$$(CLANG) --target=$$(TRIPLE_$(1)) $$(WINCC) $$(TUN_DEFINES) -c $$< -o $$@
 $(OUT)/$(1)/wintun.sys: $$(patsubst %.c,$(OUT)/$(1)/%.obj,$$(wildcard driver/*.c)) $$(IMPORTS_$(1))
 	$$(LLD) $$(WINLD) /machine:$$(MACHINE_$(1)) /pdb:$$(@:.sys=.pdb) /pdbaltpath:wintun.pdb /out:$$@ $$^
 endef

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (C) 2026 Wintun authors */
+/*
+ * Existing clients send REGISTER_RINGS to the adapter's own device, which is NDIS's. There is no
+ * documented way to receive it there, so four entries of the driver object are taken over before
+ * DriverEntry returns. This is the only file that knows: it serves that one code, the cleanup and
+ * close of the file that used it, and query-remove; everything else goes to NDIS untouched. It
+ * looks device objects up in the driver's own table and never at what NDIS keeps in them.
+ */
+#include "tun.h"
+
+static PDRIVER_DISPATCH
+    NdisDispatch[IRP_MJ_MAXIMUM_FUNCTION + 1]; /* constant after CompatInstall */
+
+/* The adapter whose device this is, or NULL: not initialised yet, or halted. */
+static TUN_ADAPTER *CompatFindLocked(_In_ const DEVICE_OBJECT *Device)
+{
+    for (LIST_ENTRY *Entry = Driver.Adapters.Flink; Entry != &Driver.Adapters;
+         Entry = Entry->Flink) {
+        TUN_ADAPTER *Adapter = CONTAINING_RECORD(Entry, TUN_ADAPTER, Entry);
+        if (Adapter->Device == Device)
+            return Adapter;
+    }
+    return NULL;
+}
+
+/* NDIS lets anybody open the device, so access is checked here. */
+static NTSTATUS CompatRegister(_In_ const DEVICE_OBJECT *Device, _In_ IRP *Irp)
+{
+    SECURITY_SUBJECT_CONTEXT Subject;
+
+    DriverLock();
+    TUN_ADAPTER *Adapter = CompatFindLocked(Device);
+    if (Adapter)
+        InterlockedIncrement(&Adapter->References);
+    DriverUnlock();
+
+    SeCaptureSubjectContext(&Subject);
+    NTSTATUS Status = DeviceCheckAccess(Adapter, &Subject, FILE_WRITE_DATA, Irp->RequestorMode);
+    SeReleaseSubjectContext(&Subject);
+    if (NT_SUCCESS(Status))
+        Status = Adapter ? SessionRegister(Adapter, Irp, TRUE) : NDIS_STATUS_ADAPTER_NOT_READY;
+    if (Adapter)
+        AdapterDereference(Adapter);
+    return Status;
+}
+
+static VOID CompatLeave(_In_ const DEVICE_OBJECT *Device, _In_ const FILE_OBJECT *File,
+                        BOOLEAN IsClose)
+{
+    DriverLock();
+    TUN_ADAPTER *Adapter = CompatFindLocked(Device);
+    if (Adapter)
+        SessionLeaveLocked(Adapter, File, TUN_MEMBER_CLOSED);
+    if (Adapter && IsClose && Adapter->CompatFile == File) {
+        Adapter->CompatFile = NULL;
+        KeSetEvent(&Adapter->CompatClosed, EVENT_INCREMENT, FALSE);
+    }
+    DriverUnlock();
+}
+
+/*
+ * A handle to NDIS's device vetoes the removal. Its session ends, the client sees that and closes;
+ * it is given two seconds, and then NDIS decides. Nobody's handle is closed for him.
+ */
+static VOID CompatQueryRemove(_In_ const DEVICE_OBJECT *Device)
+{
+    LARGE_INTEGER Timeout = {.QuadPart = -2 * 10000000LL};
+
+    DriverLock();
+    TUN_ADAPTER *Adapter = CompatFindLocked(Device);
+    const BOOLEAN IsOpen = Adapter && Adapter->CompatFile;
+    if (Adapter)
+        Adapter->IsRemoving = TRUE;
+    if (Adapter && Adapter->Session && Adapter->Session->IsCompat)
+        SessionEndLocked(Adapter);
+    if (IsOpen)
+        InterlockedIncrement(&Adapter->References);
+    DriverUnlock();
+    if (!IsOpen)
+        return;
+    KeWaitForSingleObject(&Adapter->CompatClosed, Executive, KernelMode, FALSE, &Timeout);
+    AdapterDereference(Adapter);
+}
+
+static VOID CompatCancelRemove(_In_ const DEVICE_OBJECT *Device)
+{
+    DriverLock();
+    TUN_ADAPTER *Adapter = CompatFindLocked(Device);
+    if (Adapter)
+        Adapter->IsRemoving = FALSE;
+    DriverUnlock();
+}
+
+static DRIVER_DISPATCH CompatDispatch;
+_Use_decl_annotations_ static NTSTATUS CompatDispatch(DEVICE_OBJECT *Device, IRP *Irp)
+{
+    const IO_STACK_LOCATION *Stack = IoGetCurrentIrpStackLocation(Irp);
+    const UCHAR Major = Stack->MajorFunction;
+
+    if (DeviceOwns(Stack->FileObject))
+        return NdisDispatch[Major](Device, Irp);
+    if (Major == IRP_MJ_DEVICE_CONTROL) {
+        if (Stack->Parameters.DeviceIoControl.IoControlCode == WINTUN_IOCTL_REGISTER_RINGS)
+            return DeviceComplete(Irp, CompatRegister(Device, Irp), 0);
+    } else if (Major == IRP_MJ_CLEANUP || Major == IRP_MJ_CLOSE) {
+        CompatLeave(Device, Stack->FileObject, Major == IRP_MJ_CLOSE);
+    } else if (Stack->MinorFunction == IRP_MN_QUERY_REMOVE_DEVICE) {
+        CompatQueryRemove(Device);
+    } else if (Stack->MinorFunction == IRP_MN_CANCEL_REMOVE_DEVICE) {
+        CompatCancelRemove(Device);
+    }
+    return NdisDispatch[Major](Device, Irp);
+}
+
+_Use_decl_annotations_ VOID CompatInstall(DRIVER_OBJECT *DriverObject)
+{
+    static const UCHAR Majors[] = {IRP_MJ_DEVICE_CONTROL, IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_PNP};
+
+    for (ULONG Index = 0; Index < RTL_NUMBER_OF(Majors); Index++) {
+        NdisDispatch[Majors[Index]] = DriverObject->MajorFunction[Majors[Index]];
+        DriverObject->MajorFunction[Majors[Index]] = CompatDispatch;
+    }
+}

@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (C) 2026 Wintun authors */
+/*
+ * The control device: who may open an adapter, and what can be done with the file. It exists while
+ * there is an adapter. A file left open behind that keeps the image loaded and the adapter's shell,
+ * and nothing else; a new device takes the name meanwhile, because deleting a device with open
+ * files takes its name away at once (IoDeleteDevice makes it temporary) and its memory when they
+ * close.
+ */
+#include "tun.h"
+
+typedef struct TUN_FILE {
+    TUN_ADAPTER *Adapter; /* referenced */
+    LONG volatile Member; /* Id of the file session it is or was part of; 0: none yet */
+} TUN_FILE;
+
+static const UCHAR Marker;       /* its address in FsContext2 says: one of our files */
+static NDIS_HANDLE DeviceHandle; /* guarded by Driver.Mutex */
+
+/* O:SYD:P(A;;FA;;;SY)(A;;FA;;;BA)S:(ML;;NWNRNX;;;HI): the system and elevated administrators. */
+static const ULONG DefaultSecurity[] = {
+    0x90140001, 100,
+    0,          20,
+    48, /* self-relative; owner, group, SACL, DACL */
+    0x001C0002, 1,
+    0x00140011, 7,
+    0x00000101, 0x10000000,
+    0x3000, /* mandatory label High */
+    0x00340002, 2,
+    0x00140000, FILE_ALL_ACCESS,
+    0x00000101, 0x05000000,
+    18, /* S-1-5-18 */
+    0x00180000, FILE_ALL_ACCESS,
+    0x00000201, 0x05000000,
+    32,         544, /* S-1-5-32-544 */
+    0x00000101, 0x05000000,
+    18, /* owner S-1-5-18 */
+};
+C_ASSERT(sizeof(DefaultSecurity) == 112);
+
+_Use_decl_annotations_ NTSTATUS DeviceComplete(IRP *Irp, NTSTATUS Status, ULONG_PTR Information)
+{
+    Irp->IoStatus.Status = Status;
+    Irp->IoStatus.Information = Information;
+    IoCompleteRequest(Irp, NT_SUCCESS(Status) ? IO_NETWORK_INCREMENT : IO_NO_INCREMENT);
+    return Status;
+}
+
+_Use_decl_annotations_ BOOLEAN DeviceOwns(const FILE_OBJECT *File)
+{
+    return File && File->FsContext2 == &Marker;
+}
+
+/* No adapter: the default descriptor decides. */
+_Use_decl_annotations_ NTSTATUS DeviceCheckAccess(const TUN_ADAPTER *Adapter,
+                                                  SECURITY_SUBJECT_CONTEXT *Subject,
+                                                  ACCESS_MASK Desired, KPROCESSOR_MODE Mode)
+{
+    PSECURITY_DESCRIPTOR Security =
+        Adapter && Adapter->Security ? Adapter->Security : (PVOID)DefaultSecurity;
+    PRIVILEGE_SET *Privileges = NULL;
+    ACCESS_MASK Granted;
+    NTSTATUS Status = STATUS_ACCESS_DENIED;
+
+    SeAccessCheck(Security, Subject, FALSE, Desired, 0, &Privileges,
+                  IoGetFileObjectGenericMapping(), Mode, &Granted, &Status);
+    if (Privileges)
+        SeFreePrivileges(Privileges);
+    return Status;
+}
+
+/* ---- Bundles ---- */
+
+/* Bytes of the first record, and its packet's; 0 when it is malformed. Size is read once. */
+_Use_decl_annotations_ ULONG BundleRecord(const UCHAR *Bundle, ULONG Left, ULONG *Size)
+{
+    const WINTUN_BUNDLE_RECORD *Record = (const WINTUN_BUNDLE_RECORD *)Bundle;
+
+    if (Left < sizeof(*Record))
+        return 0;
+    *Size = ReadULongNoFence((const ULONG volatile *)&Record->Size);
+    if (*Size > WINTUN_MAX_PACKET || Record->Reserved[0] || Record->Reserved[1] ||
+        Record->Reserved[2])
+        return 0;
+    const ULONG Bytes =
+        (sizeof(*Record) + *Size + WINTUN_BUNDLE_ALIGNMENT - 1) & ~(WINTUN_BUNDLE_ALIGNMENT - 1);
+    return Bytes <= Left ? Bytes : 0;
+}
+
+/* As many whole packets as fit; the caller has seen that there is one, and any one fits. */
+static ULONG BundleFill(_Inout_ TUN_RING *Ring, _Out_writes_bytes_(Room) UCHAR *Bundle, ULONG Room)
+{
+    const UCHAR *Packet;
+    ULONG Size, Used = 0;
+
+    while (RingPeek(Ring, &Packet, &Size) == RingDone) {
+        const ULONG Bytes = (sizeof(WINTUN_BUNDLE_RECORD) + Size + WINTUN_BUNDLE_ALIGNMENT - 1) &
+                            ~(WINTUN_BUNDLE_ALIGNMENT - 1);
+        if (Bytes > Room - Used)
+            break;
+        UCHAR *Record = Bundle + Used;
+        RtlZeroMemory(Record, sizeof(WINTUN_BUNDLE_RECORD));
+        *(ULONG *)Record = Size;
+        RtlCopyMemory(Record + sizeof(WINTUN_BUNDLE_RECORD), Packet, Size);
+        RtlZeroMemory(Record + sizeof(WINTUN_BUNDLE_RECORD) + Size,
+                      Bytes - sizeof(WINTUN_BUNDLE_RECORD) - Size);
+        RingStep(Ring, Size);
+        Used += Bytes;
+    }
+    RingRelease(Ring);
+    return Used;
+}
+
+/* ---- Pending reads: a cancel-safe queue that only files of the current session get into ---- */
+
+static LONG FileMember(_In_ IRP *Irp)
+{
+    return ReadNoFence(
+        &((TUN_FILE *)IoGetCurrentIrpStackLocation(Irp)->FileObject->FsContext)->Member);
+}
+
+static IO_CSQ_INSERT_IRP_EX ReadsInsert;
+_Use_decl_annotations_ static NTSTATUS ReadsInsert(IO_CSQ *Csq, IRP *Irp, PVOID Context)
+{
+    TUN_ADAPTER *Adapter = CONTAINING_RECORD(Csq, TUN_ADAPTER, Csq);
+
+    UNREFERENCED_PARAMETER(Context);
+    if (FileMember(Irp) != Adapter->ReadSession)
+        return STATUS_FILE_FORCED_CLOSED;
+    InsertTailList(&Adapter->Reads, &Irp->Tail.Overlay.ListEntry);
+    return STATUS_SUCCESS;
+}
+
+static IO_CSQ_REMOVE_IRP ReadsRemove;
+_Use_decl_annotations_ static VOID ReadsRemove(IO_CSQ *Csq, IRP *Irp)
+{
+    UNREFERENCED_PARAMETER(Csq);
+    RemoveEntryList(&Irp->Tail.Overlay.ListEntry);
+}
+
+/* Context: a file, whose reads are wanted; NULL, those of the session; the adapter, those of none.
+ */
+static IO_CSQ_PEEK_NEXT_IRP ReadsPeek;
+_Use_decl_annotations_ static IRP *ReadsPeek(IO_CSQ *Csq, IRP *Irp, PVOID Context)
+{
+    TUN_ADAPTER *Adapter = CONTAINING_RECORD(Csq, TUN_ADAPTER, Csq);
+
+    for (LIST_ENTRY *Entry = Irp ? Irp->Tail.Overlay.ListEntry.Flink : Adapter->Reads.Flink;
+         Entry != &Adapter->Reads; Entry = Entry->Flink) {
+        Irp = CONTAINING_RECORD(Entry, IRP, Tail.Overlay.ListEntry);
+        const BOOLEAN IsCurrent = FileMember(Irp) == Adapter->ReadSession;
+        if (Context == IoGetCurrentIrpStackLocation(Irp)->FileObject ||
+            (IsCurrent ? !Context : Context == Adapter))
+            return Irp;
+    }
+    return NULL;
+}
+
+static IO_CSQ_ACQUIRE_LOCK ReadsLock;
+_Use_decl_annotations_ static VOID ReadsLock(IO_CSQ *Csq, KIRQL *Irql)
+{
+    KeAcquireSpinLock(&CONTAINING_RECORD(Csq, TUN_ADAPTER, Csq)->ReadLock, Irql);
+}
+
+static IO_CSQ_RELEASE_LOCK ReadsUnlock;
+_Use_decl_annotations_ static VOID ReadsUnlock(IO_CSQ *Csq, KIRQL Irql)
+{
+    KeReleaseSpinLock(&CONTAINING_RECORD(Csq, TUN_ADAPTER, Csq)->ReadLock, Irql);
+}
+
+static IO_CSQ_COMPLETE_CANCELED_IRP ReadsCanceled;
+_Use_decl_annotations_ static VOID ReadsCanceled(IO_CSQ *Csq, IRP *Irp)
+{
+    UNREFERENCED_PARAMETER(Csq);
+    DeviceComplete(Irp, STATUS_CANCELLED, 0);
+}
+
+_Use_decl_annotations_ VOID ReadsCreate(TUN_ADAPTER *Adapter)
+{
+    KeInitializeSpinLock(&Adapter->ReadLock);
+    InitializeListHead(&Adapter->Reads);
+    IoCsqInitializeEx(&Adapter->Csq, ReadsInsert, ReadsRemove, ReadsPeek, ReadsLock, ReadsUnlock,
+                      ReadsCanceled);
+}
+
+_Use_decl_annotations_ VOID ReadsAllow(TUN_ADAPTER *Adapter, LONG SessionId)
+{
+    KIRQL Irql;
+
+    KeAcquireSpinLock(&Adapter->ReadLock, &Irql);
+    WriteNoFence(&Adapter->ReadSession, SessionId);
+    KeReleaseSpinLock(&Adapter->ReadLock, Irql);
+}
+
+static VOID ReadsCancel(_In_ TUN_ADAPTER *Adapter, _In_ PVOID Context, NTSTATUS Status)
+{
+    for (IRP *Irp; (Irp = IoCsqRemoveNextIrp(&Adapter->Csq, Context)) != NULL;)
+        DeviceComplete(Irp, Status, 0);
+}
+
+/* Completes what ended sessions have left. */
+_Use_decl_annotations_ VOID ReadsFlush(TUN_ADAPTER *Adapter)
+{
+    ReadsCancel(Adapter, Adapter, STATUS_FILE_FORCED_CLOSED);
+}
+
+/* Completes one read, if there are one and a packet. */
+static BOOLEAN ReadServe(_In_ TUN_ADAPTER *Adapter)
+{
+    IRP *Irp = NULL;
+    ULONG Size, Used = 0;
+    const UCHAR *Packet;
+    KIRQL Irql;
+
+    TUN_SESSION *Session = GateEnter(Adapter, &Irql);
+    if (!Session)
+        return FALSE;
+    if (Session->Kind == WintunSessionFile && RingPeek(&Session->Reads, &Packet, &Size) == RingDone)
+        Irp = IoCsqRemoveNextIrp(&Adapter->Csq, NULL);
+    if (Irp)
+        Used = BundleFill(&Session->Reads,
+                          MmGetSystemAddressForMdlSafe(Irp->MdlAddress, Driver.MapPriority),
+                          IoGetCurrentIrpStackLocation(Irp)->Parameters.Read.Length);
+    GateLeave(Adapter, Irql);
+    if (!Irp)
+        return FALSE;
+    Count(Adapter, WintunToUserSignals, 1);
+    DeviceComplete(Irp, STATUS_SUCCESS, Used);
+    return TRUE;
+}
+
+/*
+ * Brings packets and reads together, after either has come. One caller at a time is inside, without
+ * a lock; one who finds it busy leaves a mark, and the one inside looks again. When its turns are
+ * used up the worker goes on, so that no sender serves the others for ever. The caller must not be
+ * one who can be suspended: at DISPATCH_LEVEL, in a critical region, or the worker.
+ */
+_Use_decl_annotations_ VOID ReadsPump(TUN_ADAPTER *Adapter, ULONG Turns)
+{
+    LONG Seen;
+
+    if (InterlockedIncrement(&Adapter->Pump) != 1)
+        return;
+    do {
+        Seen = ReadAcquire(&Adapter->Pump);
+        while (Turns && ReadServe(Adapter))
+            Turns--;
+    } while (Turns && InterlockedCompareExchange(&Adapter->Pump, 0, Seen) != Seen);
+    if (Turns)
+        return;
+    InterlockedExchange(&Adapter->Pump, 0);
+    KeSetEvent(&Adapter->Kick, EVENT_INCREMENT, FALSE);
+}
+
+/* ---- Requests ---- */
+
+static NTSTATUS FileOpen(_In_ IRP *Irp, _In_ IO_STACK_LOCATION *Stack)
+{
+    FILE_OBJECT *FileObject = Stack->FileObject;
+    const IO_SECURITY_CONTEXT *Security = Stack->Parameters.Create.SecurityContext;
+    const KPROCESSOR_MODE Mode =
+        Stack->Flags & SL_FORCE_ACCESS_CHECK ? UserMode : Irp->RequestorMode;
+    UNICODE_STRING Name = FileObject->FileName;
+    NTSTATUS Status = STATUS_OBJECT_NAME_NOT_FOUND;
+
+    if (FileObject->RelatedFileObject || Name.Length <= sizeof(WCHAR) || Name.Buffer[0] != L'\\')
+        return STATUS_OBJECT_NAME_INVALID;
+    Name.Buffer++;
+    Name.Length -= sizeof(WCHAR);
+    TUN_FILE *File = PoolAlloc(sizeof(*File));
+    if (!File)
+        return STATUS_INSUFFICIENT_RESOURCES;
+
+    DriverLock();
+    for (LIST_ENTRY *Entry = Driver.Adapters.Flink; Entry != &Driver.Adapters && !File->Adapter;
+         Entry = Entry->Flink) {
+        TUN_ADAPTER *Adapter = CONTAINING_RECORD(Entry, TUN_ADAPTER, Entry);
+        if (RtlEqualUnicodeString(&Name, &Adapter->Name, TRUE))
+            File->Adapter = Adapter;
+    }
+    if (File->Adapter)
+        Status = DeviceCheckAccess(File->Adapter, &Security->AccessState->SubjectSecurityContext,
+                                   Security->DesiredAccess, Mode);
+    if (NT_SUCCESS(Status) && (File->Adapter->IsRemoving || File->Adapter->IsRemoved))
+        Status = STATUS_DELETE_PENDING;
+    if (NT_SUCCESS(Status))
+        InterlockedIncrement(&File->Adapter->References);
+    DriverUnlock();
+    if (!NT_SUCCESS(Status)) {
+        PoolFree(File);
+        return Status;
+    }
+    FileObject->FsContext = File;
+    FileObject->FsContext2 = (PVOID)&Marker;
+    return STATUS_SUCCESS;
+}
+
+/* Pends, always: the read may be completed before this returns. */
+static NTSTATUS FileRead(_In_ TUN_FILE *File, _In_ IRP *Irp, ULONG Bytes)
+{
+    TUN_ADAPTER *Adapter = File->Adapter;
+
+    if (Bytes < WINTUN_BUNDLE_MIN_READ)
+        return DeviceComplete(Irp, STATUS_INVALID_PARAMETER, 0);
+    if (!MmGetSystemAddressForMdlSafe(Irp->MdlAddress, Driver.MapPriority))
+        return DeviceComplete(Irp, STATUS_INSUFFICIENT_RESOURCES, 0);
+    NTSTATUS Status = SessionJoin(Adapter, &File->Member, Irp->RequestorMode);
+    if (!NT_SUCCESS(Status))
+        return DeviceComplete(Irp, Status, 0);
+    IoMarkIrpPending(Irp);
+    Status = IoCsqInsertIrpEx(&Adapter->Csq, Irp, NULL, NULL);
+    if (!NT_SUCCESS(Status))
+        DeviceComplete(Irp, Status, 0);
+    KeEnterCriticalRegion();
+    ReadsPump(Adapter, TUN_PUMP_TURNS);
+    KeLeaveCriticalRegion();
+    return STATUS_PENDING;
+}
+
+/* The framing is checked before anything is delivered; a paused adapter discards, it does not fail.
+ */
+static NTSTATUS FileWrite(_In_ TUN_FILE *File, _In_ IRP *Irp, ULONG Bytes)
+{
+    const UCHAR *Bundle = NULL;
+
+    if (Bytes > WINTUN_BUNDLE_MAX_WRITE)
+        return STATUS_INVALID_PARAMETER;
+    if (Bytes)
+        Bundle = MmGetSystemAddressForMdlSafe(Irp->MdlAddress, Driver.MapPriority);
+    if (Bytes && !Bundle)
+        return STATUS_INSUFFICIENT_RESOURCES;
+    for (ULONG At = 0, Record, Size; At < Bytes; At += Record) {
+        Record = BundleRecord(Bundle + At, Bytes - At, &Size);
+        if (!Record)
+            return STATUS_INVALID_PARAMETER;
+    }
+    NTSTATUS Status = SessionJoin(File->Adapter, &File->Member, Irp->RequestorMode);
+    if (NT_SUCCESS(Status))
+        ReceiveBundle(File->Adapter, Bundle, Bytes);
+    return Status;
+}
+
+static NTSTATUS FileQuery(_In_ TUN_ADAPTER *Adapter, _In_ IRP *Irp, ULONG Bytes,
+                          _Out_ ULONG_PTR *Written)
+{
+    WINTUN_QUERY Answer = {
+        .Size = sizeof(Answer),
+        .Version = 1,
+        .DriverVersion = TUN_VERSION_MAJOR << 16 | TUN_VERSION_MINOR,
+        .NdisVersion = Driver.NdisVersion,
+        .State = Adapter->IsPaused ? WintunStatePaused : WintunStateRunning,
+        .Mtu = WINTUN_MAX_PACKET,
+    };
+
+    if (Bytes < FIELD_OFFSET(WINTUN_QUERY, DriverVersion))
+        return STATUS_BUFFER_TOO_SMALL;
+    DriverLock();
+    if (Adapter->Session) {
+        Answer.SessionKind = Adapter->Session->Kind;
+        Answer.OwnerProcess = (ULONG_PTR)Adapter->Session->Process;
+        Answer.LinkUp = TRUE;
+        Answer.QueueCount = 1;
+    }
+    DriverUnlock();
+    for (ULONG Counter = 0; Counter < WintunCounterCount; Counter++)
+        Answer.Counters[Counter] = (ULONG64)ReadNoFence64(&Adapter->Counters[Counter]);
+    *Written = Least(Bytes, sizeof(Answer));
+    RtlCopyMemory(Irp->AssociatedIrp.SystemBuffer, &Answer, *Written);
+    return STATUS_SUCCESS;
+}
+
+static NTSTATUS FileControl(_In_ TUN_FILE *File, _In_ IRP *Irp, _In_ IO_STACK_LOCATION *Stack,
+                            _Out_ ULONG_PTR *Written)
+{
+    switch (Stack->Parameters.DeviceIoControl.IoControlCode) {
+    case WINTUN_IOCTL_REGISTER_RINGS:
+        return SessionRegister(File->Adapter, Irp, FALSE);
+    case WINTUN_IOCTL_QUERY:
+        return FileQuery(File->Adapter, Irp, Stack->Parameters.DeviceIoControl.OutputBufferLength,
+                         Written);
+    default:
+        return STATUS_INVALID_DEVICE_REQUEST;
+    }
+}
+
+static DRIVER_DISPATCH DeviceDispatch;
+_Use_decl_annotations_ static NTSTATUS DeviceDispatch(DEVICE_OBJECT *Device, IRP *Irp)
+{
+    IO_STACK_LOCATION *Stack = IoGetCurrentIrpStackLocation(Irp);
+    TUN_FILE *File = Stack->FileObject ? Stack->FileObject->FsContext : NULL;
+    ULONG_PTR Information = 0;
+    NTSTATUS Status = STATUS_SUCCESS;
+
+    UNREFERENCED_PARAMETER(Device);
+    switch (Stack->MajorFunction) {
+    case IRP_MJ_CREATE:
+        Status = FileOpen(Irp, Stack);
+        break;
+    case IRP_MJ_CLEANUP:
+        DriverLock();
+        SessionLeaveLocked(File->Adapter, Stack->FileObject, File->Member);
+        WriteNoFence(&File->Member, TUN_MEMBER_CLOSED); /* before the reads go: no more get in */
+        DriverUnlock();
+        ReadsCancel(File->Adapter, Stack->FileObject, STATUS_CANCELLED);
+        break;
+    case IRP_MJ_CLOSE:
+        DriverLock();
+        SessionLeaveLocked(File->Adapter, Stack->FileObject, TUN_MEMBER_CLOSED);
+        DriverUnlock();
+        AdapterDereference(File->Adapter);
+        PoolFree(File);
+        break;
+    default:
+        if (File->Adapter->IsRemoved) {
+            Status = STATUS_FILE_FORCED_CLOSED;
+        } else if (Stack->MajorFunction == IRP_MJ_READ) {
+            return FileRead(File, Irp, Stack->Parameters.Read.Length);
+        } else if (Stack->MajorFunction == IRP_MJ_WRITE) {
+            Status = FileWrite(File, Irp, Stack->Parameters.Write.Length);
+            Information = NT_SUCCESS(Status) ? Stack->Parameters.Write.Length : 0;
+        } else {
+            Status = FileControl(File, Irp, Stack, &Information);
+        }
+    }
+    return DeviceComplete(Irp, Status, Information);
+}
+
+static NTSTATUS DeviceCreateLocked(VOID)
+{
+    static PDRIVER_DISPATCH Majors[IRP_MJ_MAXIMUM_FUNCTION + 1] = {
+        [IRP_MJ_CREATE] = DeviceDispatch, [IRP_MJ_CLEANUP] = DeviceDispatch,
+        [IRP_MJ_CLOSE] = DeviceDispatch,  [IRP_MJ_READ] = DeviceDispatch,
+        [IRP_MJ_WRITE] = DeviceDispatch,  [IRP_MJ_DEVICE_CONTROL] = DeviceDispatch,
+    };
+    UNICODE_STRING Name = RTL_CONSTANT_STRING(L"" WINTUN_DEVICE_NAME);
+    UNICODE_STRING Link = RTL_CONSTANT_STRING(L"" WINTUN_LINK_NAME);
+    /* Everybody whom an adapter may admit; FileOpen asks the adapter. */
+    UNICODE_STRING Security =
+        RTL_CONSTANT_STRING(L"D:P(A;;GA;;;SY)(A;;GRGWGX;;;BA)(A;;GRGWGX;;;WD)(A;;GRGWGX;;;RC)");
+    NDIS_DEVICE_OBJECT_ATTRIBUTES Attributes = {
+        .Header = {.Type = NDIS_OBJECT_TYPE_DEVICE_OBJECT_ATTRIBUTES,
+                   .Revision = NDIS_DEVICE_OBJECT_ATTRIBUTES_REVISION_1,
+                   .Size = NDIS_SIZEOF_DEVICE_OBJECT_ATTRIBUTES_REVISION_1},
+        .DeviceName = &Name,
+        .SymbolicName = &Link,
+        .MajorFunctions = Majors,
+        .DefaultSDDLString = &Security,
+    };
+    DEVICE_OBJECT *Device;
+
+    NTSTATUS Status = NdisRegisterDeviceEx(Driver.Handle, &Attributes, &Device, &DeviceHandle);
+    if (NT_SUCCESS(Status))
+        Device->Flags |= DO_DIRECT_IO; /* before any open gets past the mutex */
+    else
+        DeviceHandle = NULL;
+    return Status;
+}
+
+/* Shows the adapter to programs; the first makes the device. */
+_Use_decl_annotations_ NTSTATUS DeviceAdd(TUN_ADAPTER *Adapter)
+{
+    DriverLock();
+    NTSTATUS Status = DeviceHandle ? STATUS_SUCCESS : DeviceCreateLocked();
+    if (NT_SUCCESS(Status))
+        InsertTailList(&Driver.Adapters, &Adapter->Entry);
+    DriverUnlock();
+    return Status;
+}
+
+/* The last takes the device with it: a device object of the driver's would prevent its unload. */
+_Use_decl_annotations_ VOID DeviceRemoveLocked(TUN_ADAPTER *Adapter)
+{
+    RemoveEntryList(&Adapter->Entry);
+    if (!IsListEmpty(&Driver.Adapters))
+        return;
+    NdisDeregisterDeviceEx(DeviceHandle);
+    DeviceHandle = NULL;
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (C) 2026 Wintun authors */
+/*
+ * Load and unload, and what is chosen once for the system the driver finds itself on. Everything
+ * that can fail fails the load and is undone; later code never asks for a version again.
+ */
+#include "tun.h"
+
+#define NDIS_NEWEST 0x60059U /* 6.89 */
+
+TUN_DRIVER Driver;
+
+_Use_decl_annotations_ PVOID PoolAlloc(SIZE_T Bytes)
+{
+    if (Driver.AllocatePool2)
+        return Driver.AllocatePool2(POOL_FLAG_NON_PAGED, Bytes, TUN_TAG);
+    PVOID Memory = ExAllocatePoolWithTag(Driver.PoolType, Bytes, TUN_TAG);
+    if (Memory)
+        RtlZeroMemory(Memory, Bytes);
+    return Memory;
+}
+
+_Use_decl_annotations_ VOID PoolFree(PVOID Memory)
+{
+    if (Memory)
+        ExFreePoolWithTag(Memory, TUN_TAG);
+}
+
+/* A mutex, not a spin lock, because some holders wait for a gate; it also keeps its holder from
+ * being suspended. */
+VOID DriverLock(VOID)
+{
+    KeWaitForSingleObject(&Driver.Mutex, Executive, KernelMode, FALSE, NULL);
+}
+
+VOID DriverUnlock(VOID)
+{
+    KeReleaseMutex(&Driver.Mutex, FALSE);
+}
+
+/* No instance is left, so there is no adapter for the process callback to find, and no session. */
+static MINIPORT_UNLOAD DriverUnload;
+_Use_decl_annotations_ static VOID DriverUnload(DRIVER_OBJECT *DriverObject)
+{
+    UNREFERENCED_PARAMETER(DriverObject);
+    PsSetCreateProcessNotifyRoutine(SessionProcessNotify, TRUE);
+    NdisMDeregisterMiniportDriver(Driver.Handle);
+}
+
+/* Nothing is ever kept that could be cancelled, and nothing outlives the adapter's power. */
+static MINIPORT_CANCEL_SEND CancelNothing;
+_Use_decl_annotations_ static VOID CancelNothing(NDIS_HANDLE Context, PVOID Id)
+{
+    UNREFERENCED_PARAMETER(Context);
+    UNREFERENCED_PARAMETER(Id);
+}
+
+static MINIPORT_SHUTDOWN ShutdownNothing;
+_Use_decl_annotations_ static VOID ShutdownNothing(NDIS_HANDLE Context, NDIS_SHUTDOWN_ACTION Action)
+{
+    UNREFERENCED_PARAMETER(Context);
+    UNREFERENCED_PARAMETER(Action);
+}
+
+/* The newest revision that the negotiated version knows; version first, so a refusal undoes
+ * nothing. */
+static NTSTATUS MiniportRegister(_In_ DRIVER_OBJECT *DriverObject,
+                                 _In_ UNICODE_STRING *RegistryPath)
+{
+    const BOOLEAN HasSynchronous = Driver.NdisVersion >= NDIS_RUNTIME_VERSION_680;
+    NDIS_MINIPORT_DRIVER_CHARACTERISTICS Miniport = {
+        .Header = {.Type = NDIS_OBJECT_TYPE_MINIPORT_DRIVER_CHARACTERISTICS,
+                   .Revision = HasSynchronous ? NDIS_MINIPORT_DRIVER_CHARACTERISTICS_REVISION_3
+                                              : NDIS_MINIPORT_DRIVER_CHARACTERISTICS_REVISION_2,
+                   .Size = HasSynchronous ? NDIS_SIZEOF_MINIPORT_DRIVER_CHARACTERISTICS_REVISION_3
+                                          : NDIS_SIZEOF_MINIPORT_DRIVER_CHARACTERISTICS_REVISION_2},
+        .MajorNdisVersion = (UCHAR)(Driver.NdisVersion >> 16),
+        .MinorNdisVersion = (UCHAR)Driver.NdisVersion,
+        .MajorDriverVersion = TUN_VERSION_MAJOR,
+        .MinorDriverVersion = TUN_VERSION_MINOR,
+        .Flags = NDIS_WDM_DRIVER,
+        .InitializeHandlerEx = AdapterInitialize,
+        .HaltHandlerEx = AdapterHalt,
+        .UnloadHandler = DriverUnload,
+        .PauseHandler = AdapterPause,
+        .RestartHandler = AdapterRestart,
+        .OidRequestHandler = OidRequest,
+        .SendNetBufferListsHandler = SendNetBufferLists,
+        .ReturnNetBufferListsHandler = ReceiveReturn,
+        .CancelSendHandler = CancelNothing,
+        .DevicePnPEventNotifyHandler = AdapterPnpEvent,
+        .ShutdownHandlerEx = ShutdownNothing,
+        .CancelOidRequestHandler = CancelNothing,
+        .DirectOidRequestHandler = OidDirect,
+        .CancelDirectOidRequestHandler = CancelNothing,
+        .SynchronousOidRequestHandler = OidDirect,
+    };
+
+    return NdisMRegisterMiniportDriver(DriverObject, RegistryPath, NULL, &Miniport, &Driver.Handle);
+}
+
+DRIVER_INITIALIZE DriverEntry;
+_Use_decl_annotations_ NTSTATUS DriverEntry(DRIVER_OBJECT *DriverObject,
+                                            UNICODE_STRING *RegistryPath)
+{
+    UNICODE_STRING AllocatePool2 = RTL_CONSTANT_STRING(L"ExAllocatePool2");
+
+    Driver.NdisVersion = Least(NdisGetVersion(), NDIS_NEWEST);
+    if (Driver.NdisVersion < NDIS_RUNTIME_VERSION_620)
+        return NDIS_STATUS_UNSUPPORTED_REVISION;
+    /* NDIS 6.30 came with Windows 8, and with it memory that cannot be executed. */
+    const BOOLEAN HasNoExecute = Driver.NdisVersion >= NDIS_RUNTIME_VERSION_630;
+    Driver.PoolType = HasNoExecute ? NonPagedPoolNx : NonPagedPool;
+    Driver.MapPriority = NormalPagePriority | (HasNoExecute ? MdlMappingNoExecute : 0);
+    *(PVOID *)&Driver.AllocatePool2 = MmGetSystemRoutineAddress(&AllocatePool2);
+    KeInitializeMutex(&Driver.Mutex, 0);
+    InitializeListHead(&Driver.Adapters);
+
+    NTSTATUS Status = PsSetCreateProcessNotifyRoutine(SessionProcessNotify, FALSE);
+    if (!NT_SUCCESS(Status))
+        return Status;
+    Status = MiniportRegister(DriverObject, RegistryPath);
+    if (NT_SUCCESS(Status))
+        CompatInstall(DriverObject);
+    else
+        PsSetCreateProcessNotifyRoutine(SessionProcessNotify, TRUE);
+    return Status;
+}
