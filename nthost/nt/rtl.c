@@ -233,8 +233,8 @@ NTH_EXPORT(RtlFreeAnsiString, 1);
 VOID NTAPI RtlFreeUnicodeString(PUNICODE_STRING UnicodeString)
 {
     nth_irql_exactly(PASSIVE_LEVEL);
-    if (UnicodeString->Buffer)
-        ExFreePoolWithTag(UnicodeString->Buffer, STRING_TAG);
+    if (UnicodeString->Buffer) /* also strings of others: IoRegisterDeviceInterface's page */
+        ExFreePool(UnicodeString->Buffer);
     *UnicodeString = (UNICODE_STRING){0};
 }
 NTH_EXPORT(RtlFreeUnicodeString, 1);
