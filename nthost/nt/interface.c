@@ -59,7 +59,8 @@ static char *link_name(const struct nth_device *device, const GUID *class)
 static NTSTATUS answer_name(const char *name, UNICODE_STRING *result)
 {
     UNICODE_STRING wide = nth_unicode(name);
-    WCHAR *buffer = ExAllocatePoolWithTag(PagedPool, wide.MaximumLength, 0x64446F49);
+    WCHAR *buffer = ExAllocatePoolWithTag(PagedPool, wide.MaximumLength,
+                                          0x72745352); /* RtlFreeUnicodeString frees it */
 
     if (buffer) {
         memcpy(buffer, wide.Buffer, wide.MaximumLength);
