@@ -15,6 +15,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 CLANG   ?= clang-19
 LLD     ?= lld-link-19
 DLLTOOL ?= llvm-dlltool-19
+RC      ?= llvm-rc-19
 CC      := gcc
 AR      := ar
 VERSION := $(shell cat VERSION)
@@ -41,7 +42,11 @@ MACHINE_amd64 := x64
 MACHINE_arm64 := arm64
 
 VERSION_PARTS := $(subst ., ,$(VERSION))
-TUN_DEFINES := -DTUN_VERSION_MAJOR=$(word 1,$(VERSION_PARTS)) -DTUN_VERSION_MINOR=$(word 2,$(VERSION_PARTS))
+TUN_DEFINES := -DTUN_VERSION_MAJOR=$(word 1,$(VERSION_PARTS)) -DTUN_VERSION_MINOR=$(word 2,$(VERSION_PARTS)) \
+	-DTUN_VERSION_PATCH=$(word 3,$(VERSION_PARTS))
+# The date of the version, so that the same sources always give the same package.
+DRIVER_DATE := $(shell date -u -d @$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct -- VERSION 2>/dev/null || \
+	stat -c %Y VERSION)} +%m/%d/%Y)
 
 DEFS := $(notdir $(basename $(wildcard sdk/*.def)))
 
@@ -57,13 +62,20 @@ IMPORTS_$(1) := $$(DEFS:%=$(OUT)/$(1)/%.lib)
 $(OUT)/$(1)/driver/%.obj: driver/%.c Makefile VERSION
 	@mkdir -p $$(@D)
 	$$(CLANG) --target=$$(TRIPLE_$(1)) $$(WINCC) $$(TUN_DEFINES) -c $$< -o $$@
-$(OUT)/$(1)/wintun.sys: $$(patsubst %.c,$(OUT)/$(1)/%.obj,$$(wildcard driver/*.c)) $$(IMPORTS_$(1))
+$(OUT)/$(1)/driver/wintun.res: driver/wintun.rc Makefile VERSION
+	@mkdir -p $$(@D)
+	$$(RC) /nologo /C 65001 $$(TUN_DEFINES) '-DTUN_VERSION_TEXT="$$(VERSION)"' /fo $$@ $$<
+$(OUT)/$(1)/wintun.inf: driver/wintun.inf Makefile VERSION
+	@mkdir -p $$(@D)
+	sed 's|@VERSION@|$$(VERSION)|; s|@DATE@|$$(DRIVER_DATE)|; s|@ARCH@|$(1)|' $$< > $$@
+$(OUT)/$(1)/wintun.sys: $$(patsubst %.c,$(OUT)/$(1)/%.obj,$$(wildcard driver/*.c)) \
+		$(OUT)/$(1)/driver/wintun.res $$(IMPORTS_$(1))
 	$$(LLD) $$(WINLD) /machine:$$(MACHINE_$(1)) /pdb:$$(@:.sys=.pdb) /pdbaltpath:wintun.pdb /out:$$@ $$^
 endef
 $(eval $(call import_libraries,amd64))
 $(eval $(call import_libraries,arm64))
 
-driver: $(OUT)/amd64/wintun.sys $(OUT)/arm64/wintun.sys
+driver: $(foreach a,amd64 arm64,$(OUT)/$(a)/wintun.sys $(OUT)/$(a)/wintun.inf)
 
 # ---- nthost --------------------------------------------------------------------------------------
 
