@@ -32,6 +32,7 @@ struct nth_lwip {
     struct nth_thread *sender;
     struct nth_edge_pool *pool;
     uint32_t mtu;
+    _Atomic bool is_up;
     struct nth_mutex lock;
     struct nth_edge_slot *first, **last; /* to be sent; guarded by lock */
     bool stop;                           /* guarded by lock */
@@ -45,9 +46,12 @@ struct nth_lwip {
 static err_t queue_packet(struct netif *netif, struct pbuf *packet)
 {
     struct nth_lwip *lwip = netif->state;
-    struct nth_edge_slot *slot =
-        packet->tot_len <= lwip->mtu ? nth_edge_slot_get(lwip->pool) : NULL;
+    struct nth_edge_slot *slot = NULL;
 
+    if (!atomic_load(&lwip->is_up)) /* lwIP itself sends without a look at the link */
+        return ERR_IF;
+    if (packet->tot_len <= lwip->mtu)
+        slot = nth_edge_slot_get(lwip->pool);
     if (!slot)
         return ERR_MEM;
     pbuf_copy_partial(packet, slot->data, packet->tot_len, 0);
@@ -144,9 +148,14 @@ static void lwip_receive(void *context, NET_BUFFER_LIST *lists, ULONG count, ULO
 
     for (NET_BUFFER_LIST *l = lists; l; l = NET_BUFFER_LIST_NEXT_NBL(l))
         for (NET_BUFFER *b = NET_BUFFER_LIST_FIRST_NB(l); b; b = NET_BUFFER_NEXT_NB(b)) {
-            const bool taken = input(lwip, b);
-            atomic_fetch_add(taken ? &lwip->received_packets : &lwip->refused, 1);
-            atomic_fetch_add(&lwip->received_bytes, taken ? NET_BUFFER_DATA_LENGTH(b) : 0);
+            /* counted first: whoever waits for the packet may look at the counters at once */
+            atomic_fetch_add(&lwip->received_packets, 1);
+            atomic_fetch_add(&lwip->received_bytes, NET_BUFFER_DATA_LENGTH(b));
+            if (input(lwip, b))
+                continue;
+            atomic_fetch_sub(&lwip->received_packets, 1);
+            atomic_fetch_sub(&lwip->received_bytes, NET_BUFFER_DATA_LENGTH(b));
+            atomic_fetch_add(&lwip->refused, 1);
         }
     if (!(flags & NDIS_RECEIVE_FLAGS_RESOURCES))
         nth_return(lwip->adapter, lists,
@@ -180,8 +189,9 @@ static void lwip_status(void *context, const NDIS_STATUS_INDICATION *indication)
         indication->StatusBufferSize < sizeof(NDIS_LINK_STATE))
         return;
     const NDIS_LINK_STATE *link = indication->StatusBuffer;
-    tcpip_try_callback(link->MediaConnectState == MediaConnectStateConnected ? link_up : link_down,
-                       &lwip->netif);
+    const bool is_up = link->MediaConnectState == MediaConnectStateConnected;
+    atomic_store(&lwip->is_up, is_up);
+    tcpip_try_callback(is_up ? link_up : link_down, &lwip->netif);
 }
 
 /* ---- open and close ---- */
@@ -255,6 +265,7 @@ static int set_up(struct nth_lwip *lwip, const struct nth_edge_config *config, c
 
 static void stop_sender(struct nth_lwip *lwip)
 {
+    atomic_store(&lwip->is_up, false);
     LOCK_TCPIP_CORE();
     netif_set_link_down(&lwip->netif);
     UNLOCK_TCPIP_CORE();
@@ -323,9 +334,9 @@ int nth_lwip_open(struct nth_adapter *adapter, const struct nth_edge_config *con
                                             .send_complete = lwip_send_complete,
                                             .status = lwip_status,
                                             .detach = lwip_detach});
+    lwip->is_up = nth_link_state(adapter)->MediaConnectState == MediaConnectStateConnected;
     LOCK_TCPIP_CORE();
-    set_link(&lwip->netif,
-             nth_link_state(adapter)->MediaConnectState == MediaConnectStateConnected);
+    set_link(&lwip->netif, lwip->is_up);
     UNLOCK_TCPIP_CORE();
     *result = lwip;
     return 0;
