@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (C) 2026 Wintun authors */
+/*
+ * The Ke, Ex and Rtl functions, called by a driver (drivers/ke.c) in every variant it is built in:
+ * one thread at a time, with schedules from seeds, and freely. What each export expects is in the
+ * driver, with the page that says so.
+ */
+#include "image.h"
+
+static const struct nth_config machines[] = {
+    {.mode = NTH_SERIAL},
+    {.mode = NTH_SERIAL, .seed = 20261122},
+    {.mode = NTH_PARALLEL},
+    {.mode = NTH_PARALLEL, .relaxed_memory = true},
+};
+
+/* A machine of each kind in a process of its own, by the harness's fork: one per test name. */
+static void run_on(int machine, const char *name)
+{
+    nth_boot(&machines[machine]);
+    for (int v = 0; v < VARIANTS; v++) {
+        struct nth_image *image = load_variant(variants[v], "ke");
+        const uint32_t line = (uint32_t)CALL0(image, name);
+        if (line)
+            check_fail("tests/host/drivers/ke.c", (int)line, "%s, built as %s", name, variants[v]);
+        nth_ledger_check((uintptr_t)nth_image_base(image), nth_image_size(image), "ke");
+        nth_image_unload(image);
+    }
+    nth_shutdown();
+}
+
+#define SUBJECT(subject, name)                                                                     \
+    TEST(subject##_serial)                                                                         \
+    {                                                                                              \
+        run_on(0, name);                                                                           \
+    }                                                                                              \
+    TEST(subject##_seeded)                                                                         \
+    {                                                                                              \
+        run_on(1, name);                                                                           \
+    }                                                                                              \
+    TEST(subject##_parallel)                                                                       \
+    {                                                                                              \
+        run_on(2, name);                                                                           \
+    }                                                                                              \
+    TEST(subject##_relaxed)                                                                        \
+    {                                                                                              \
+        run_on(3, name);                                                                           \
+    }
+
+SUBJECT(irql, "IrqlTest")
+SUBJECT(event, "EventTest")
+SUBJECT(semaphore, "SemaphoreTest")
+SUBJECT(mutex, "MutexTest")
+SUBJECT(wait_many, "WaitManyTest")
+SUBJECT(spin, "SpinTest")
+SUBJECT(reader_writer, "ReaderWriterTest")
+SUBJECT(rundown, "RundownTest")
+SUBJECT(resource, "ResourceTest")
+SUBJECT(fast_mutex, "FastMutexTest")
+SUBJECT(pool, "PoolTest")
+SUBJECT(lookaside, "LookasideTest")
+SUBJECT(list, "ListTest")
+SUBJECT(dpc, "DpcTest")
+SUBJECT(timer, "TimerTest")
+SUBJECT(processor, "ProcessorTest")
+SUBJECT(time, "TimeTest")
+SUBJECT(string, "StringTest")
+SUBJECT(guid, "GuidTest")
+SUBJECT(bits, "BitTest")
+SUBJECT(address, "AddressTest")
+SUBJECT(format, "FormatTest")
+SUBJECT(trace, "TraceTest")
+SUBJECT(work, "WorkTest")
+
+/* "Overview of NDIS Versions": each NDIS version came with one release of Windows. */
+TEST(version_follows_ndis_version)
+{
+    static const struct {
+        uint32_t ndis, major, minor, build;
+    } releases[] = {{0x60014, 6, 1, 7601},   {0x6001E, 6, 2, 9200},   {0x60028, 6, 3, 9600},
+                    {0x60032, 10, 0, 10240}, {0x60054, 10, 0, 19041}, {0x60059, 10, 0, 26100}};
+
+    for (size_t i = 0; i < sizeof(releases) / sizeof(releases[0]); i++) {
+        const struct nth_config config = {.mode = NTH_SERIAL, .ndis_version = releases[i].ndis};
+        nth_boot(&config);
+        struct nth_image *image = load_variant("msvc-O2", "ke");
+        CHECK_EQ((uint32_t)CALL4(image, "VersionTest", releases[i].major, releases[i].minor,
+                                 releases[i].build, 0),
+                 0);
+        nth_image_unload(image);
+        nth_shutdown();
+    }
+}
