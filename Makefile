@@ -100,7 +100,7 @@ $(OUT)/host-$(1)/%.o: %.c Makefile
 	$$(CC) $$(HOSTCC) $$(HOST_$(1)) -c $$< -o $$@
 $(OUT)/host-$(1)/%.o: %.S Makefile
 	@mkdir -p $$(@D)
-	$$(CC) -g -c $$< -o $$@
+	$$(CC) -g $$(filter -D%,$$(HOST_$(1))) -c $$< -o $$@
 HOSTOBJ_$(1) := $$(patsubst %,$(OUT)/host-$(1)/%.o,$$(basename $$(filter-out nthost/client/child.c nthost/client/packets.c,$$(HOSTSRC)) $$(HOSTASM)))
 endef
 $(eval $(call host_variant,plain))
@@ -142,6 +142,40 @@ drivers: $$(TESTDRIVERS:%=$(OUT)/drivers/$(1)/%.sys)
 endef
 $(foreach v,$(VARIANTS),$(eval $(call test_driver_variant,$(v))))
 .PHONY: drivers
+
+# ---- instrumented drivers: asan (address checks), tsan (race checks), cov (fuzzing feedback) ------
+
+SANITIZED := asan tsan cov
+SAN_asan := -Xclang -fsanitize=kernel-address -Xclang -fsanitize-recover=kernel-address \
+	-mllvm -asan-stack=1 -mllvm -asan-globals=1 -mllvm -asan-instrumentation-with-call-threshold=0 \
+	-mllvm -asan-max-inline-poisoning-size=0
+SAN_tsan := -Xclang -fsanitize=thread -mllvm -tsan-instrument-func-entry-exit=0
+SAN_cov  := $(SAN_asan) -fsanitize-coverage=inline-8bit-counters,pc-table,trace-cmp
+$(OUT)/sanitize/sanitizer.lib: nthost/pe/runtime/sanitizer.def
+	@mkdir -p $(@D)
+	$(DLLTOOL) -m i386:x86-64 -d $< -l $@
+$(OUT)/sanitize/runtime.obj: nthost/pe/runtime/runtime.c Makefile
+	@mkdir -p $(@D)
+	$(CLANG) --target=$(TRIPLE_amd64) $(WINCC) -c $< -o $@
+SANRUNTIME := $(OUT)/sanitize/runtime.obj $(OUT)/sanitize/sanitizer.lib
+
+# the driver as out/amd64-asan/wintun.sys, any test driver as out/drivers/asan/<name>.sys, and so on
+define sanitized_driver
+$(OUT)/amd64-$(1)/driver/%.obj: driver/%.c Makefile VERSION
+	@mkdir -p $$(@D)
+	$$(CLANG) --target=$$(TRIPLE_amd64) $$(WINCC) $$(SAN_$(1)) -DTUN_VERSION='"$$(VERSION)"' -c $$< -o $$@
+$(OUT)/amd64-$(1)/wintun.sys: $$(patsubst %.c,$(OUT)/amd64-$(1)/driver/%.obj,$$(wildcard driver/*.c)) $$(SANRUNTIME) $$(IMPORTS_amd64)
+	$$(LLD) $$(WINLD) /machine:x64 /pdb:$$(@:.sys=.pdb) /pdbaltpath:wintun.pdb /out:$$@ $$^
+$(OUT)/drivers/$(1)/%.obj: tests/host/drivers/%.c Makefile
+	@mkdir -p $$(@D)
+	$$(CLANG) --target=$$(TRIPLE_amd64) $$(WINCC) $$(SAN_$(1)) -Itests/host/drivers -c $$< -o $$@
+$(OUT)/drivers/$(1)/%.sys: $(OUT)/drivers/$(1)/%.obj $$(SANRUNTIME) $$(IMPORTS_amd64) $$(TESTIMPORTS)
+	$$(LLD) $$(WINLD) /machine:x64 /pdb:$$(@:.sys=.pdb) /pdbaltpath:$$(notdir $$(@:.sys=.pdb)) /out:$$@ $$^
+endef
+$(foreach v,$(SANITIZED),$(eval $(call sanitized_driver,$(v))))
+drivers: $(foreach v,$(SANITIZED),$(OUT)/drivers/$(v)/sanitize.sys)
+tests-asan: $(OUT)/amd64-asan/wintun.sys $(OUT)/drivers/asan/sanitize.sys
+tests-tsan: $(OUT)/amd64-tsan/wintun.sys $(OUT)/drivers/tsan/sanitize.sys
 
 # ---- test programs: one per file under tests/unit, tests/host, tests/driver ----------------------
 

@@ -506,6 +506,8 @@ static void discard(struct nth_image *image)
     const uint64_t bit = 1ull << (image - nth_images);
     for (unsigned i = 0; i < NTH_IMAGES; i++)
         nth_images[i].provides &= ~bit;
+    if (image->base)
+        nth_sanitize_forget(image);
     if (was_live)
         retire(image);
     else if (image->base)
@@ -625,7 +627,6 @@ static void sweep(void)
 void nth_image_unload(struct nth_image *image)
 {
     nth_trace("image %s unloaded", image->name);
-    nth_sanitize_release(image);
     nth_lock(&load_lock);
     image->dead = true;
     sweep();

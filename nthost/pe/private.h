@@ -222,5 +222,5 @@ const char *nth_symbol(uintptr_t address);
 
 /* ---- sanitizers (asan.c, tsan.c, coverage.c): no-ops in other builds ---- */
 void nth_sanitize_image(struct nth_image *image);   /* after binding, before any of its code ran */
-void nth_sanitize_release(struct nth_image *image); /* before unmapping */
+void nth_sanitize_forget(struct nth_image *image); /* before unmapping */
 void nth_sanitize_unwind(uint64_t from, uint64_t to); /* stack frames between the two are gone */

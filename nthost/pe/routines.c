@@ -9,14 +9,25 @@
 #define DATATYPE_MISALIGNMENT 0x80000002u
 #define ACCESS_VIOLATION      0xC0000005u
 
-void *NTAPI nth_memmove(void *to, const void *from, size_t bytes);
-void *NTAPI nth_memset(void *to, int value, size_t bytes);
-int NTAPI nth_memcmp(const void *left, const void *right, size_t bytes);
+#ifdef NTH_ASAN
+#define CHECKED(name) nth_asan_##name /* thunk.S: asks asan.c, then does the same */
+#else
+#define CHECKED(name) nth_##name
+#endif
 
-NTH_EXPORT_AS(memmove, "memmove", nth_memmove, NTH_RAW);
-NTH_EXPORT_AS(memcpy, "memcpy", nth_memmove, NTH_RAW); /* safe for overlapping memory, as memmove */
-NTH_EXPORT_AS(memset, "memset", nth_memset, NTH_RAW);
-NTH_EXPORT_AS(memcmp, "memcmp", nth_memcmp, NTH_RAW);
+void *NTAPI CHECKED(memmove)(void *to, const void *from, size_t bytes);
+void *NTAPI CHECKED(memset)(void *to, int value, size_t bytes);
+int NTAPI CHECKED(memcmp)(const void *left, const void *right, size_t bytes);
+
+NTH_EXPORT_AS(memmove, "memmove", CHECKED(memmove), NTH_RAW);
+NTH_EXPORT_AS(memcpy, "memcpy", CHECKED(memmove), NTH_RAW); /* safe for overlapping memory too */
+NTH_EXPORT_AS(memset, "memset", CHECKED(memset), NTH_RAW);
+NTH_EXPORT_AS(memcmp, "memcmp", CHECKED(memcmp), NTH_RAW);
+#ifdef NTH_ASAN
+NTH_EXPORT_AS(asan_memmove, "__asan_memmove", CHECKED(memmove), NTH_RAW);
+NTH_EXPORT_AS(asan_memcpy, "__asan_memcpy", CHECKED(memmove), NTH_RAW);
+NTH_EXPORT_AS(asan_memset, "__asan_memset", CHECKED(memset), NTH_RAW);
+#endif
 NTH_EXPORT_AS(c_specific_handler, "__C_specific_handler", nth_c_specific_handler, NTH_RAW);
 
 VOID NTAPI ExRaiseStatus(NTSTATUS Status)

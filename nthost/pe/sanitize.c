@@ -20,14 +20,9 @@ void nth_sanitize_image(struct nth_image *image)
         construct();
 }
 
-void nth_sanitize_release(struct nth_image *image)
-{
-    void(NTAPI *const destruct)(void) =
-        (void(NTAPI *)(void))nth_image_export(image, "nth_runtime_destruct");
-
-    if (destruct)
-        destruct();
-}
+#ifndef NTH_ASAN
+void nth_sanitize_forget(struct nth_image *image) {}
+#endif
 
 #if !defined(NTH_ASAN) && !defined(NTH_TSAN)
 void nth_sanitize_unwind(uint64_t from, uint64_t to) {}

@@ -336,4 +336,32 @@ nth_memory_fill:
     .cfi_endproc
     .size nth_memmove,.-nth_memmove
 
+#ifdef NTH_ASAN
+/* The same three after a look at the shadow memory. Parameters wait in the caller's home space. */
+    .macro CHECKED name, check, then
+    .globl \name
+    .type \name,@function
+\name:
+    .cfi_startproc
+    mov %rcx,0x08(%rsp)
+    mov %rdx,0x10(%rsp)
+    mov %r8,0x18(%rsp)
+    mov (%rsp),%r9
+    sub $0x28,%rsp
+    .cfi_adjust_cfa_offset 0x28
+    call \check
+    add $0x28,%rsp
+    .cfi_adjust_cfa_offset -0x28
+    mov 0x08(%rsp),%rcx
+    mov 0x10(%rsp),%rdx
+    mov 0x18(%rsp),%r8
+    jmp \then
+    .cfi_endproc
+    .size \name,.-\name
+    .endm
+    CHECKED nth_asan_memmove, nth_asan_check_move, nth_memmove
+    CHECKED nth_asan_memset, nth_asan_check_set, nth_memset
+    CHECKED nth_asan_memcmp, nth_asan_check_compare, nth_memcmp
+#endif
+
     .section .note.GNU-stack,"",@progbits
