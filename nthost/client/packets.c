@@ -39,7 +39,7 @@ struct packets {
     client_handle write_file;
     struct reader readers[READERS];
     unsigned first; /* reader whose bundle comes next, in the order of the reads */
-    bool has_ended;
+    _Atomic bool has_ended;
     uint8_t *batch;
     uint32_t batch_bytes;
     unsigned batch_open; /* packets allocated in it and not sent */
@@ -75,7 +75,9 @@ static void start_reads(struct packets *packets)
 {
     for (unsigned i = 0; i < READERS && !packets->has_ended; i++) {
         struct reader *reader = &packets->readers[(packets->first + i) % READERS];
-        if (reader->is_pending || reader->is_full)
+        if (reader->is_full)
+            return; /* a later one must not be read into before it */
+        if (reader->is_pending)
             continue;
         const client_status status = client_read_start(packets->client, packets->file,
                                                        reader->buffer, READ_BYTES, reader->io);
@@ -116,6 +118,8 @@ static void recycle(struct packets *packets, struct reader *reader)
     if (!reader->is_full || reader->next < reader->filled || reader->in_use > 0)
         return;
     reader->is_full = false;
+    if (reader == &packets->readers[packets->first]) /* its next read comes after the others' */
+        packets->first = (packets->first + 1) % READERS;
     start_reads(packets);
 }
 
@@ -131,8 +135,10 @@ static struct reader *ready_reader(struct packets *packets, uint64_t timeout_ns,
         }
         if (reader->next < reader->filled)
             return reader;
-        packets->first = (packets->first + 1) % READERS;
-        recycle(packets, reader);
+        if (reader->in_use > 0)
+            packets->first = (packets->first + 1) % READERS;
+        else
+            recycle(packets, reader);
     }
     *result = 1; /* every buffer is in the caller's hands */
     return NULL;
