@@ -38,7 +38,7 @@ struct node {
 
 /* What this thread knows to be in the graph already; void once the generation changes. */
 struct seen {
-    const void *from, *to; /* from NULL: the IRQL of to */
+    const void *from, *to; /* from a kind: as what, and at which IRQL, to was held */
     unsigned generation;
     int irql;
 };
@@ -205,7 +205,7 @@ void nth_order_acquired(const void *lock, const char *kind, bool shared)
     if (nth_config.relaxed_memory) /* benches: one lookup less for each acquisition */
         return;
     const int irql = nth_irql();
-    if (is_known(NULL, lock, irql))
+    if (is_known(kind, lock, irql))
         return;
     nth_lock(&graph_lock);
     learn_irql(lock, kind, irql);
