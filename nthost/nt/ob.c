@@ -59,6 +59,8 @@ static struct nth_mutex ob_lock = NTH_MUTEX_INIT;
 static struct nth_handle_table *kernel_handles;          /* ob_lock */
 static struct name *names;                               /* ob_lock */
 static struct object *doomed;                            /* let go at raised IRQL; ob_lock */
+static struct nth_thread *reaper, *drain_waiter;         /* ob_lock */
+static bool has_reaper, reaper_busy;                     /* ob_lock */
 static struct object *quarantine_head, *quarantine_tail; /* ob_lock */
 static unsigned quarantined;                             /* ob_lock */
 static void (*last_handle[NTH_OB_TYPES])(void *body, struct nth_process *process);
@@ -203,17 +205,23 @@ static void destroy(struct object *object)
     bury(object);
 }
 
+/* The reaper's thread: destroys, one after the other, what was let go at raised IRQL. */
 static void reap(void *context)
 {
+    nth_lock(&ob_lock);
     for (;;) {
-        nth_lock(&ob_lock);
         struct object *object = doomed;
+        reaper_busy = object != NULL;
         if (object != NULL)
             doomed = object->next;
+        else if (drain_waiter != NULL)
+            nth_unpark(drain_waiter);
         nth_unlock(&ob_lock);
-        if (object == NULL)
-            return;
-        destroy(object);
+        if (object != NULL)
+            destroy(object);
+        else
+            nth_park(UINT64_MAX);
+        nth_lock(&ob_lock);
     }
 }
 
@@ -224,9 +232,38 @@ static void destroy_later(struct object *object)
     nth_lock(&ob_lock);
     object->next = doomed;
     doomed = object;
+    const bool is_first = !has_reaper;
+    has_reaper = true;
+    if (reaper != NULL)
+        nth_unpark(reaper);
     nth_unlock(&ob_lock);
-    nth_thread_detach(nth_thread_create("object reaper", reap, NULL, NULL));
+    if (!is_first)
+        return;
+    struct nth_thread *thread = nth_service_create("object reaper", reap, NULL);
+    nth_lock(&ob_lock);
+    reaper = thread;
+    nth_unpark(reaper);
+    nth_unlock(&ob_lock);
 }
+
+/* Before drivers are unloaded for good: what is doomed is gone when this returns. */
+static void drain(void)
+{
+    nth_lock(&ob_lock);
+    drain_waiter = nth_self();
+    while (doomed != NULL || reaper_busy) {
+        if (reaper != NULL)
+            nth_unpark(reaper);
+        nth_unlock(&ob_lock);
+        nth_park(UINT64_MAX);
+        nth_lock(&ob_lock);
+    }
+    drain_waiter = NULL;
+    has_reaper = false;
+    reaper = NULL;
+    nth_unlock(&ob_lock);
+}
+NTH_SUBSYSTEM(objects, 46, NULL, drain);
 
 static void drop(struct object *object, bool later)
 {

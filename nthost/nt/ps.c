@@ -205,6 +205,9 @@ bool nth_process_is_dead(struct nth_process *process)
 static void call_notify(const struct notify *notify, struct nth_process *process,
                         PS_CREATE_NOTIFY_INFO *info)
 {
+    struct nth_callout callout;
+
+    nth_callout_begin(&callout, "process notify routine", notify->routine);
     if (notify->is_ex) {
         PCREATE_PROCESS_NOTIFY_ROUTINE_EX routine = notify->routine;
         routine((PEPROCESS)process, process->id, info);
@@ -212,6 +215,7 @@ static void call_notify(const struct notify *notify, struct nth_process *process
         PCREATE_PROCESS_NOTIFY_ROUTINE routine = notify->routine;
         routine(process->parent, process->id, info != NULL);
     }
+    nth_callout_end(&callout);
 }
 
 /* PCREATE_PROCESS_NOTIFY_ROUTINE: at PASSIVE_LEVEL inside a critical region, in the context of the
@@ -632,6 +636,7 @@ static void run_system_thread(void *context)
     nth_lock(&ps_lock);
     ethread->thread = nth_self();
     nth_unlock(&ps_lock);
+    nth_trace("system thread %p begins", (void *)(uintptr_t)ethread->start);
     ethread->start(ethread->context);
     system_thread_end(ethread, STATUS_SUCCESS);
 }
