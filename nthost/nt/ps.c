@@ -719,7 +719,7 @@ void nth_ps_check_unload(uintptr_t base, size_t size, const char *driver)
         nth_unlock(&ps_lock);
         if (routine - base < size)
             nth_stop("notify-routine-leak", "%s is unloaded, its process notify routine %s stays",
-                     driver, nth_symbol_hook != NULL ? nth_symbol_hook(routine) : "");
+                     driver, nth_symbol_hook != NULL ? nth_symbol_hook(routine + 1) : "");
     }
     uintptr_t start = 0;
     nth_lock(&ps_lock);
@@ -730,7 +730,7 @@ void nth_ps_check_unload(uintptr_t base, size_t size, const char *driver)
     nth_unlock(&ps_lock);
     if (start != 0)
         nth_stop("thread-leak", "%s is unloaded, its system thread %s still runs", driver,
-                 nth_symbol_hook != NULL ? nth_symbol_hook(start) : "");
+                 nth_symbol_hook != NULL ? nth_symbol_hook(start + 1) : "");
 }
 
 /* ---- questions of drivers ---- */
