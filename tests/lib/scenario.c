@@ -155,8 +155,7 @@ client_handle port_open(const struct port *port, struct client *client, enum rou
     return file;
 }
 
-client_handle port_open_overlapped(const struct port *port, struct client *client,
-                                   enum route route)
+client_handle port_open_overlapped(const struct port *port, struct client *client, enum route route)
 {
     client_handle file;
 
@@ -172,8 +171,8 @@ client_status query_file(struct client *client, client_handle file, WINTUN_QUERY
     uint32_t bytes = 0;
 
     CHECK(answer);
-    const client_status status = client_control(client, file, WINTUN_IOCTL_QUERY, NULL, 0, answer,
-                                                sizeof(*answer), &bytes);
+    const client_status status =
+        client_control(client, file, WINTUN_IOCTL_QUERY, NULL, 0, answer, sizeof(*answer), &bytes);
     if (status == STATUS_SUCCESS) {
         CHECK_EQ(bytes, sizeof(*answer));
         *query = *answer;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (C) 2026 Wintun authors */
 /*
- * What the tests of wintun.sys begin and end with: a machine with the driver loaded, an adapter with
- * a protocol bound to it, and the program of an administrator. Everything here checks itself and
- * ends the test when it does not hold, so that tests say only what is theirs. Knows the driver by
- * its published interface alone.
+ * What the tests of wintun.sys begin and end with: a machine with the driver loaded, an adapter
+ * with a protocol bound to it, and the program of an administrator. Everything here checks itself
+ * and ends the test when it does not hold, so that tests say only what is theirs. Knows the driver
+ * by its published interface alone.
  *
  * Environment: WINTUN_SYS, another build of the driver; NTH_SEED, the one schedule to replay.
  */
@@ -25,9 +25,8 @@
 
 /* ---- machine ---- */
 
-#define SERIAL(number)                                                                             \
-    (&(const struct nth_config){.mode = NTH_SERIAL, .seed = (uint32_t)(number)})
-#define PARALLEL (&(const struct nth_config){.mode = NTH_PARALLEL})
+#define SERIAL(number) (&(const struct nth_config){.mode = NTH_SERIAL, .seed = (uint32_t)(number)})
+#define PARALLEL       (&(const struct nth_config){.mode = NTH_PARALLEL})
 
 extern struct nth_driver *scenario_driver;
 
@@ -37,8 +36,8 @@ NTSTATUS scenario_load(void); /* loads the driver again, or for the first time *
 /* Unloads the driver, which nothing may hold up, and shuts down; a leak is a stop. */
 void scenario_shutdown(void);
 
-/* Runs `run` in a process of its own for each of `count` seeds from `first` on; a failure says which
- * seed. With NTH_SEED only that one. run boots its machine with SERIAL(seed). */
+/* Runs `run` in a process of its own for each of `count` seeds from `first` on; a failure says
+ * which seed. With NTH_SEED only that one. run boots its machine with SERIAL(seed). */
 void scenario_seeds(uint32_t first, unsigned count, void (*run)(uint32_t seed));
 unsigned scenario_number(const char *environment, unsigned otherwise);
 /* Exit code of run(number) in a process of its own. */
@@ -100,7 +99,8 @@ bool event_is_set(struct client *client, client_handle event); /* and resets an 
  * used in turn. */
 const uint8_t *packet_of(size_t bytes, int version, uint32_t seed);
 
-/* From the stack: one list of one packet; waits for it and checks that nothing of it was changed. */
+/* From the stack: one list of one packet; waits for it and checks that nothing of it was changed.
+ */
 NDIS_STATUS port_send(struct port *port, const void *packet, size_t bytes,
                       const struct nth_shape *shape);
 /* The stack's packet number `index` is this one. */
