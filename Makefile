@@ -118,6 +118,13 @@ $(EXAMPLES): $(OUT)/%: $(OUT)/host-plain/examples/%.o $(CHILDSRC:%.c=$(OUT)/host
 	$(CC) -o $@ $^ -pthread
 all: $(EXAMPLES)
 
+# Programs that tests start as children of the host.
+CHILDREN := $(patsubst tests/host/children/%.c,$(OUT)/children/%,$(wildcard tests/host/children/*.c))
+$(CHILDREN): $(OUT)/children/%: $(OUT)/host-plain/tests/host/children/%.o $(CHILDSRC:%.c=$(OUT)/host-plain/%.o)
+	@mkdir -p $(@D)
+	$(CC) -o $@ $^ -pthread
+tests: $(CHILDREN)
+
 # ---- test drivers: small .sys files, with both triples at -O0 and -O2 ----------------------------
 
 VARIANTS := gnu-O0 gnu-O2 msvc-O0 msvc-O2
@@ -191,6 +198,29 @@ endef
 $(foreach v,plain asan tsan,$(eval $(call test_variant,$(v))))
 $(OUT)/host-%.o: HOSTCC += $(if $(findstring /tests/,$@),-Itests/lib -Itests,)
 tests: tests-plain drivers
+
+# ---- the demo, and drivers that must make it fail: the driver's sources with lies told to NDIS ----
+
+.PHONY: demo
+demo:
+	@scripts/setup demo
+	@$(MAKE) all
+	@scripts/demo
+
+SABOTAGES := corrupt exchange drop lose bypass
+define sabotaged_driver
+$(OUT)/sabotage/$(1)/%.obj: driver/%.c tests/demo/sabotage.h Makefile VERSION
+	@mkdir -p $$(@D)
+	$$(CLANG) --target=$$(TRIPLE_amd64) $$(WINCC) $$(TUN_DEFINES) -include tests/demo/sabotage.h -c $$< -o $$@
+$(OUT)/sabotage/$(1)/sabotage.obj: tests/demo/sabotage.c tests/demo/sabotage.h Makefile
+	@mkdir -p $$(@D)
+	$$(CLANG) --target=$$(TRIPLE_amd64) $$(WINCC) -DSABOTAGE=SABOTAGE_$(1) -c $$< -o $$@
+$(OUT)/sabotage/$(1).sys: $$(patsubst driver/%.c,$(OUT)/sabotage/$(1)/%.obj,$$(wildcard driver/*.c)) \
+		$(OUT)/sabotage/$(1)/sabotage.obj $$(IMPORTS_amd64)
+	$$(LLD) $$(WINLD) /machine:x64 /pdb:$$(@:.sys=.pdb) /pdbaltpath:$$(notdir $$(@:.sys=.pdb)) /out:$$@ $$^
+endef
+$(foreach s,$(SABOTAGES),$(eval $(call sabotaged_driver,$(s))))
+tests: $(SABOTAGES:%=$(OUT)/sabotage/%.sys)
 
 # ---- checks and tests ----------------------------------------------------------------------------
 
