@@ -169,3 +169,9 @@ TEST(rule_information_too_large)
     nth_expect_stop("irp-information");
     nth_io_control(file, NULL, NULL, &iosb, ECHO, data, 4, data, 16);
 }
+
+/* IofCompleteRequest: the IRP is not the driver's any more; exact memory is gone at once. */
+TEST(rule_irp_touched_after_completion)
+{
+    read_breaks(GADGET_TOUCH_AFTER, "page-fault");
+}

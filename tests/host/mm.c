@@ -145,7 +145,7 @@ TEST(rule_view_used_after_unlock)
     lock_user(memory, 10, IoWriteAccess);
     const uint64_t view = act(ACT_MAP, 0, 0, 0);
     act(ACT_UNLOCK, 0, 0, 0);
-    nth_expect_stop("bad-address");
+    nth_expect_stop("page-fault");
     act(ACT_POKE, view, 1, 0);
 }
 
@@ -158,7 +158,7 @@ TEST(rule_read_lock_is_not_written)
     lock_user(memory, 10, IoReadAccess);
     const uint64_t view = act(ACT_MAP, 0, 0, 0);
     CHECK_EQ(act(ACT_PEEK, view, 0, 0), 0);
-    nth_expect_stop("bad-address");
+    nth_expect_stop("page-fault");
     act(ACT_POKE, view, 1, 0);
 }
 
