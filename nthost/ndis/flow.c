@@ -192,7 +192,8 @@ void nth_cancel_sends(struct nth_adapter *a, void *cancel_id)
 }
 
 /* Statuses that NdisMSendNetBufferListsComplete lists are all errors but success; others of error
- * severity are seen in the field and let pass. */
+ * severity are seen in the field and let pass. After a surprise removal NDIS_STATUS_NOT_ACCEPTED,
+ * which is of success severity, is what MiniportDevicePnPEventNotify asks for. */
 static void check_completed(struct nth_adapter *a, NET_BUFFER_LIST *list)
 {
     struct ndis_nbl *n = ndis_nbl(list);
@@ -203,7 +204,9 @@ static void check_completed(struct nth_adapter *a, NET_BUFFER_LIST *list)
                   "NdisMSendNetBufferListsComplete");
     if (n->adapter != a)
         nth_stop("nbl-not-owned", "list %p was sent to another adapter", (void *)list);
-    if (list->Status != NDIS_STATUS_SUCCESS && severity != 3)
+    const bool is_gone = list->Status == NDIS_STATUS_NOT_ACCEPTED &&
+                         __atomic_load_n(&a->was_surprised, __ATOMIC_SEQ_CST);
+    if (list->Status != NDIS_STATUS_SUCCESS && severity < 2 && !is_gone)
         nth_stop("nbl-status-invalid", "list %p is completed with 0x%08x", (void *)list,
                  (unsigned)list->Status);
     if (ndis_nbl_shape(list) != n->shape)

@@ -283,8 +283,8 @@ static bool halts_at_surprise(void)
 static NTSTATUS surprise_removal(struct nth_adapter *a, IRP *irp)
 {
     ndis_gate_enter(&a->gate);
+    __atomic_store_n(&a->was_surprised, true, __ATOMIC_SEQ_CST);
     ndis_notify(a, NdisDevicePnPEventSurpriseRemoved, NULL, 0);
-    a->was_surprised = true;
     set_interface(a, false);
     if (halts_at_surprise())
         ndis_halt(a, NdisHaltDeviceSurpriseRemoved);

@@ -139,12 +139,13 @@ NTSTATUS ndis_initialize(struct nth_adapter *a)
         return STATUS_SUCCESS;
     }
     nth_trace("ndis: MiniportInitializeEx failed with 0x%08x", (unsigned)status);
-    if (status == NDIS_STATUS_PENDING || !(status & 0x80000000))
+    const bool is_refused = status == NDIS_STATUS_NOT_ACCEPTED; /* of success severity */
+    if (!is_refused && !(status & 0x80000000))
         nth_stop("initialize-status", "MiniportInitializeEx returned 0x%08x", (unsigned)status);
     ndis_object_sweep(a, "MiniportInitializeEx failed");
     forget_attributes(a);
     ndis_set_state(a, NTH_HALTED);
-    return (NTSTATUS)status;
+    return is_refused ? STATUS_UNSUCCESSFUL : (NTSTATUS)status;
 }
 
 /* ---- pause ---- */
