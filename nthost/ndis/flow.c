@@ -192,7 +192,7 @@ void nth_cancel_sends(struct nth_adapter *a, void *cancel_id)
 }
 
 /* Statuses that NdisMSendNetBufferListsComplete lists are all errors but success; others of error
- * severity are seen in the field and let pass. After a surprise removal NDIS_STATUS_NOT_ACCEPTED,
+ * and warning severity (NDIS_STATUS_BUFFER_OVERFLOW) are seen in the field and let pass. After a surprise removal NDIS_STATUS_NOT_ACCEPTED,
  * which is of success severity, is what MiniportDevicePnPEventNotify asks for. */
 static void check_completed(struct nth_adapter *a, NET_BUFFER_LIST *list)
 {
