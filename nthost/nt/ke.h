@@ -48,6 +48,12 @@ static inline void list_remove(LIST_ENTRY *entry)
     entry->Blink->Flink = entry->Flink;
 }
 
+/* Written under the dispatcher lock, read without it by KeReadState*. */
+static inline void set_state(DISPATCHER_HEADER *header, LONG state)
+{
+    __atomic_store_n(&header->SignalState, state, __ATOMIC_RELEASE);
+}
+
 /* ---- wait.c: the dispatcher lock guards every DISPATCHER_HEADER, its waiters and the timers ----
  */
 void nth_dispatcher_lock(void);

@@ -34,7 +34,8 @@ enum {
     DEFAULT_TAG = 0x656E6F4E, /* "None" */
 };
 
-#define ARENA_BYTES (1ULL << 42)
+#define ARENA_MOST  (1ULL << 42)
+#define ARENA_LEAST (1ULL << 32)
 #define MAX_BYTES   (1ULL << 38)
 
 struct block {
@@ -58,7 +59,8 @@ struct extended_parameter {
 };
 
 static struct shard shards[SHARDS];
-static char *arena;
+static char *arena; /* address space, used once from its beginning to its end */
+static size_t arena_bytes;
 static _Atomic size_t arena_used;
 /* The latest freed blocks of exact mode, to name them when something touches them. */
 static struct block freed[FREED_KEPT];
@@ -119,7 +121,7 @@ static char *exact_alloc(size_t bytes, size_t alignment)
     const size_t room = pages(bytes);
     const size_t at = atomic_fetch_add(&arena_used, room + PAGE_SIZE);
 
-    if (at + room + PAGE_SIZE > ARENA_BYTES)
+    if (at + room + PAGE_SIZE > arena_bytes)
         nth_fail("the address space for exact pool is used up; use relaxed memory");
     char *const base = arena + at;
     if (mprotect(base, room, PROT_READ | PROT_WRITE) != 0)
@@ -256,7 +258,7 @@ const char *nth_pool_describe(uintptr_t address)
     static __thread char text[160];
     char tag[5];
 
-    if (!arena || address - (uintptr_t)arena >= ARENA_BYTES)
+    if (!arena || address - (uintptr_t)arena >= arena_bytes)
         return NULL;
     nth_lock(&freed_lock);
     for (unsigned i = 0; i < FREED_KEPT && i < freed_count; i++) {
@@ -426,12 +428,21 @@ static void pool_boot(const struct nth_config *config)
 {
     for (unsigned i = 0; i < SHARDS; i++)
         shards[i].lock = (struct nth_mutex)NTH_MUTEX_INIT;
+    if (!nth_describe_address_hook)
+        nth_describe_address_hook = nth_pool_describe;
     if (!is_exact() || arena)
         return;
-    void *const base =
-        mmap(NULL, ARENA_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED)
-        nth_fail("no address space for exact pool");
+    void *base = MAP_FAILED;
+    arena_bytes = ARENA_MOST;
+    for (;;) { /* sanitisers leave less room */
+        base =
+            mmap(NULL, arena_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (base != MAP_FAILED)
+            break;
+        if (arena_bytes <= ARENA_LEAST)
+            nth_fail("no address space for exact pool");
+        arena_bytes /= 4;
+    }
     arena = base;
 }
 

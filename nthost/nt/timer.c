@@ -61,7 +61,7 @@ static void expire(PKTIMER timer, uint64_t now)
             due = now + period - (now - timer->DueTime.QuadPart) % period;
         insert(timer, due);
     }
-    timer->Header.SignalState = 1;
+    set_state(&timer->Header, 1);
     nth_dispatcher_signal(&timer->Header);
     if (dpc)
         nth_dpc_insert(dpc, (void *)(uintptr_t)(ULONG)time, (void *)(uintptr_t)(time >> 32), cpu);
@@ -135,7 +135,7 @@ static bool set(PKTIMER timer, LARGE_INTEGER due_time, ULONG period, PKDPC dpc)
     const uint64_t due = nth_deadline_of(&due_time);
     nth_dispatcher_lock();
     const bool was_set = take_out(timer);
-    timer->Header.SignalState = 0;
+    set_state(&timer->Header, 0);
     timer->Dpc = dpc;
     timer->Period = period;
     timer->Processor = (USHORT)nth_cpu_current();

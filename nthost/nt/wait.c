@@ -56,7 +56,7 @@ void nth_dispatcher_init_header(DISPATCHER_HEADER *header, UCHAR type, UCHAR siz
     header->Lock = 0;
     header->Type = type;
     header->Size = size;
-    header->SignalState = state;
+    set_state(header, state);
     list_init(&header->WaitListHead);
 }
 
@@ -100,17 +100,18 @@ static bool consume(DISPATCHER_HEADER *header, struct nth_ethread *ethread)
     switch (header->Type) {
     case OBJECT_EVENT_SYNCHRONIZATION:
     case OBJECT_TIMER_SYNCHRONIZATION:
-        header->SignalState = 0;
+        set_state(header, 0);
         return false;
     case OBJECT_SEMAPHORE:
-        header->SignalState--;
+        set_state(header, header->SignalState - 1);
         return false;
     case OBJECT_MUTANT:
         break;
     default:
         return false;
     }
-    if (--header->SignalState != 0)
+    set_state(header, header->SignalState - 1);
+    if (header->SignalState != 0)
         return false;
     mutant->OwnerThread = (struct _KTHREAD *)ethread;
     ethread->apc_disable += mutant->ApcDisable;
@@ -356,7 +357,7 @@ void nth_signal_object(void *object)
     nth_lock(&dispatcher);
     if (!header->WaitListHead.Flink)
         list_init(&header->WaitListHead);
-    header->SignalState = 1;
+    set_state(header, 1);
     nth_dispatcher_signal(header);
     nth_unlock(&dispatcher);
 }
@@ -418,7 +419,7 @@ LONG NTAPI KeSetEvent(PRKEVENT Event, KPRIORITY Increment, BOOLEAN Wait)
     DISPATCHER_HEADER *const header = nth_dispatcher_check(Event, "event", EVENTS);
     nth_lock(&dispatcher);
     const LONG before = header->SignalState;
-    header->SignalState = 1;
+    set_state(header, 1);
     if (!before)
         nth_dispatcher_signal(header);
     nth_unlock(&dispatcher);
@@ -433,9 +434,9 @@ LONG NTAPI KePulseEvent(PRKEVENT Event, KPRIORITY Increment, BOOLEAN Wait)
     DISPATCHER_HEADER *const header = nth_dispatcher_check(Event, "event", EVENTS);
     nth_lock(&dispatcher);
     const LONG before = header->SignalState;
-    header->SignalState = 1;
+    set_state(header, 1);
     nth_dispatcher_signal(header);
-    header->SignalState = 0;
+    set_state(header, 0);
     nth_unlock(&dispatcher);
     end_set(Wait);
     return before;
@@ -449,7 +450,7 @@ LONG NTAPI KeResetEvent(PRKEVENT Event)
     DISPATCHER_HEADER *const header = nth_dispatcher_check(Event, "event", EVENTS);
     nth_lock(&dispatcher);
     const LONG before = header->SignalState;
-    header->SignalState = 0;
+    set_state(header, 0);
     nth_unlock(&dispatcher);
     return before;
 }
@@ -495,7 +496,7 @@ LONG NTAPI KeReleaseSemaphore(PRKSEMAPHORE Semaphore, KPRIORITY Increment, LONG 
     const LONG before = header->SignalState;
     const bool is_over = Adjustment <= 0 || Adjustment > Semaphore->Limit - before;
     if (!is_over) {
-        header->SignalState = before + Adjustment;
+        set_state(header, before + Adjustment);
         nth_dispatcher_signal(header);
     }
     nth_unlock(&dispatcher);
@@ -538,7 +539,9 @@ LONG NTAPI KeReleaseMutex(PRKMUTEX Mutex, BOOLEAN Wait)
     const LONG before = header->SignalState;
     const bool is_owner = Mutex->OwnerThread == (struct _KTHREAD *)self;
     const bool was_abandoned = Mutex->Abandoned;
-    if (is_owner && ++header->SignalState == 1) {
+    if (is_owner)
+        set_state(header, before + 1);
+    if (is_owner && before == 0) {
         Mutex->OwnerThread = NULL;
         self->apc_disable -= Mutex->ApcDisable;
         nth_dispatcher_signal(header);
