@@ -51,6 +51,9 @@ void nth_leave(void);
 struct nth_thread *nth_spawn(const char *name, void (*run)(void *context), void *context);
 void nth_join(struct nth_thread *thread);
 
+/* Pins the calling thread to a processor; -1: any. For what preempts what on one processor. */
+void nth_cpu_pin(int cpu);
+
 /* Lets every other thread run until all are blocked (NTH_SERIAL), or returns at once. */
 void nth_settle(void);
 

@@ -90,8 +90,6 @@ KIRQL nth_irql_raise(KIRQL irql);
 void nth_irql_lower(KIRQL irql);
 unsigned nth_cpu_current(void); /* index of the processor the thread is on, or was on last */
 unsigned nth_cpu_count(void);
-/* A preempted PASSIVE_LEVEL thread and a DISPATCH_LEVEL one on the same processor: pins the thread. */
-void nth_cpu_pin(int cpu); /* -1: any */
 uint64_t nth_cpu_affinity(uint64_t mask); /* several; answers the mask before */
 unsigned nth_cpu_pretend(unsigned cpu); /* above DISPATCH_LEVEL, for KeIpiGenericCall; the one before */
 /* DPC delivery: nt/ke.c queues; the hook is called at DISPATCH_LEVEL on that processor. */
@@ -120,6 +118,10 @@ _Noreturn void nth_fail(const char *format, ...) NTH_PRINTF(1, 2);
  * import thunk, nested by call-outs. NULL and 0 when the host called by itself. */
 const char *nth_call_name(void);
 uintptr_t nth_call_site(void);
+/* Between the two the host works for itself although a driver called it (a receiver of packets, say):
+ * no name, no call site, no fault on demand, until a driver is called and calls in its turn. */
+const void *nth_host_begin(void);
+void nth_host_end(const void *before);
 /* "wintun!AdapterHalt (driver/adapter.c:120)" for an address in a driver, through the symbolizer of
  * pe/. Static buffer per thread. */
 extern const char *(*nth_symbol_hook)(uintptr_t address);

@@ -192,8 +192,9 @@ void nth_cancel_sends(struct nth_adapter *a, void *cancel_id)
 }
 
 /* Statuses that NdisMSendNetBufferListsComplete lists are all errors but success; others of error
- * and warning severity (NDIS_STATUS_BUFFER_OVERFLOW) are seen in the field and let pass. After a surprise removal NDIS_STATUS_NOT_ACCEPTED,
- * which is of success severity, is what MiniportDevicePnPEventNotify asks for. */
+ * and warning severity (NDIS_STATUS_BUFFER_OVERFLOW) are seen in the field and let pass. After a
+ * surprise removal NDIS_STATUS_NOT_ACCEPTED, which is of success severity, is what
+ * MiniportDevicePnPEventNotify asks for. */
 static void check_completed(struct nth_adapter *a, NET_BUFFER_LIST *list)
 {
     struct ndis_nbl *n = ndis_nbl(list);
@@ -220,7 +221,9 @@ static void give_back(struct nth_adapter *a, struct ndis_binding *b, NET_BUFFER_
 {
     ndis_count_add(&b->uses, 1);
     ndis_count_sub(&a->sent, count);
+    const void *host = nth_host_begin();
     b->calls.send_complete(b->calls.context, lists, flags);
+    nth_host_end(host);
     ndis_count_sub(&b->sends, count);
     binding_put(b);
 }
@@ -394,7 +397,9 @@ VOID NTAPI NdisMIndicateReceiveNetBufferLists(NDIS_HANDLE MiniportAdapterHandle,
     if (!is_lent)
         ndis_count_add(&a->indicated, (LONG)NumberOfNetBufferLists);
     const struct ndis_callout call = ndis_callout("the receivers");
+    const void *host = nth_host_begin();
     deliver(a, NetBufferLists, NumberOfNetBufferLists, ReceiveFlags);
+    nth_host_end(host);
     ndis_callout_end(&call);
     if (is_lent)
         move_all(a, NetBufferLists, NDIS_NBL_LENT, NDIS_NBL_OWNED);
@@ -494,7 +499,9 @@ VOID NTAPI NdisMIndicateStatusEx(NDIS_HANDLE MiniportAdapterHandle,
     }
     nth_trace("ndis: adapter %u indicates status 0x%08x", a->index, (unsigned)s->StatusCode);
     const struct ndis_callout call = ndis_callout("the receivers of a status");
+    const void *host = nth_host_begin();
     ndis_status_to_bindings(a, s);
+    nth_host_end(host);
     ndis_callout_end(&call);
 }
 NTH_EXPORT(NdisMIndicateStatusEx, 2);
