@@ -62,8 +62,8 @@ void nth_dispatcher_init_header(DISPATCHER_HEADER *header, UCHAR type, UCHAR siz
 
 void nth_dispatcher_init(void *object, enum nth_object_type type)
 {
-    nth_dispatcher_init_header(object, type == NTH_OB_PROCESS ? OBJECT_PROCESS : OBJECT_THREAD, 0,
-                               0);
+    nth_dispatcher_init_header(object, type == NTH_OB_PROCESS ? OBJECT_PROCESS : OBJECT_THREAD,
+                               sizeof(DISPATCHER_HEADER) / sizeof(LONG), 0);
 }
 
 DISPATCHER_HEADER *nth_dispatcher_check(void *object, const char *what, unsigned type_mask)
@@ -71,7 +71,7 @@ DISPATCHER_HEADER *nth_dispatcher_check(void *object, const char *what, unsigned
     DISPATCHER_HEADER *const header = object;
 
     if (!header || header->Type > OBJECT_TIMER_SYNCHRONIZATION ||
-        !(type_mask >> header->Type & 1) || !header->WaitListHead.Flink)
+        !(type_mask >> header->Type & 1) || header->Size == 0)
         nth_stop("object-not-initialized", "%p is no initialised %s", object, what);
     return header;
 }
@@ -247,6 +247,18 @@ static void fill_blocks(struct waiter *w, void *const *objects)
     }
 }
 
+/* "A mutex can be recursively acquired only MINLONG times." Under the lock. */
+static bool is_mutant_at_limit(const struct waiter *w)
+{
+    for (unsigned i = 0; i < w->count; i++) {
+        const KMUTANT *const m = (const KMUTANT *)w->blocks[i].object;
+        if (m->Header.Type == OBJECT_MUTANT && m->OwnerThread == (struct _KTHREAD *)w->ethread &&
+            m->Header.SignalState == INT32_MIN)
+            return true;
+    }
+    return false;
+}
+
 static NTSTATUS wait_with(struct waiter *w, void *const *objects, const LARGE_INTEGER *timeout)
 {
     struct wait_block blocks[MAXIMUM_WAIT_OBJECTS];
@@ -255,7 +267,7 @@ static NTSTATUS wait_with(struct waiter *w, void *const *objects, const LARGE_IN
     fill_blocks(w, objects);
     const uint64_t deadline = nth_deadline_of(timeout);
     nth_lock(&dispatcher);
-    NTSTATUS status = try_satisfy(w);
+    NTSTATUS status = is_mutant_at_limit(w) ? STATUS_MUTANT_LIMIT_EXCEEDED : try_satisfy(w);
     if (status == -1 && w->is_abortable && atomic_load(&w->ethread->is_terminating))
         status = STATUS_THREAD_IS_TERMINATING;
     else if (status == -1 && timeout && timeout->QuadPart == 0)
@@ -264,16 +276,6 @@ static NTSTATUS wait_with(struct waiter *w, void *const *objects, const LARGE_IN
         status = sleep_until(w, deadline);
     nth_unlock(&dispatcher);
     return status;
-}
-
-static void check_mutant_limits(unsigned count, void *const *objects, struct nth_ethread *ethread)
-{
-    for (unsigned i = 0; i < count; i++) {
-        const KMUTANT *const m = objects[i];
-        if (m->Header.Type == OBJECT_MUTANT && m->OwnerThread == (struct _KTHREAD *)ethread &&
-            m->Header.SignalState == INT32_MIN)
-            nth_raise(STATUS_MUTANT_LIMIT_EXCEEDED, 0, NULL);
-    }
 }
 
 /* Mutexes take part in the lock order; an ordinary event does not belong to anybody. */
@@ -318,10 +320,11 @@ NTSTATUS nth_wait_as(unsigned count, void *const *objects, enum nth_wait_type ty
     const bool is_try = timeout && timeout->QuadPart == 0;
     for (unsigned i = 0; i < count; i++)
         nth_dispatcher_check(objects[i], "dispatcher object", ~0U);
-    check_mutant_limits(count, objects, w.ethread);
     if (!is_try)
         tell_order(count, objects, type, 0, true);
     const NTSTATUS status = wait_with(&w, objects, timeout);
+    if (status == STATUS_MUTANT_LIMIT_EXCEEDED)
+        nth_raise(status, 0, NULL);
     if (status != STATUS_TIMEOUT && status != STATUS_THREAD_IS_TERMINATING &&
         status != STATUS_USER_APC)
         tell_order(count, objects, type, status, false);
