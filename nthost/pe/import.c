@@ -102,9 +102,25 @@ static void NTAPI import_trap(void)
     nth_stop("unresolved-import", "%s is provided by no module", nth_call_name());
 }
 
+/* The crossing under which the host works for itself; see nth_host_begin. */
+static _Thread_local const void *host_base;
+
+const void *nth_host_begin(void)
+{
+    const void *before = host_base;
+
+    host_base = nth_crossings;
+    return before;
+}
+
+void nth_host_end(const void *before)
+{
+    host_base = before;
+}
+
 const char *nth_call_name(void)
 {
-    return nth_crossings ? nth_crossings->thunk->name : NULL;
+    return nth_crossings && nth_crossings != host_base ? nth_crossings->thunk->name : NULL;
 }
 
 /* A driver that jumps to an import as its last act leaves no address of its own: then the start of
@@ -113,7 +129,7 @@ uintptr_t nth_call_site(void)
 {
     const struct nth_crossing *crossing = nth_crossings;
 
-    if (!crossing)
+    if (!crossing || crossing == host_base)
         return 0;
     if (crossing->thunk->image && !nth_image_at(crossing->site))
         return (uintptr_t)crossing->thunk->image->base;

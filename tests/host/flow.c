@@ -645,3 +645,38 @@ TEST(senders_race_with_pause)
     nth_mem_close(mem);
     unplug(&p);
 }
+
+/* ---- whose doing it is ---- */
+
+static void allocate_much(void *context)
+{
+    void *memory = ExAllocatePool2(POOL_FLAG_NON_PAGED, 32, 0x74736554);
+
+    CHECK(memory); /* a fault on demand is for drivers */
+    CHECK(!nth_call_name());
+    *(void **)context = memory;
+}
+
+/* nthost.h: "the n-th fallible kernel call made by a driver": what a receiver does in the driver's
+ * call is the host's doing, and is not counted as the driver's memory. */
+TEST(receiver_in_the_drivers_call_is_the_host)
+{
+    void *memory = NULL;
+
+    boot();
+    struct puppet p = plug();
+    struct nth_mem *mem = nth_mem_attach(p.adapter);
+    nth_mem_on_receive(mem, allocate_much, &memory);
+    NDIS_HANDLE pool = make_pool(S.Adapter);
+    struct packet a = make_packet(pool, 4, 60);
+    nth_fault_arm(~0U, 1);
+    indicate(a.list, 1, 0);
+    CHECK(!nth_fault_fired());
+    nth_fault_arm(0, 0);
+    CHECK(memory);
+    ExFreePool(memory);
+    free_packet(&a);
+    CALL(NdisFreeNetBufferListPool, P(pool));
+    nth_mem_close(mem);
+    unplug(&p);
+}
