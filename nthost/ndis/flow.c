@@ -239,8 +239,6 @@ VOID NTAPI NdisMSendNetBufferListsComplete(NDIS_HANDLE MiniportAdapterHandle,
     ndis_check_no_lock();
     for (NET_BUFFER_LIST *l = lists; l; l = l->Next)
         check_completed(a, l);
-    if (ndis_state(a) == NTH_PAUSED && !ndis_count_get(&a->sending))
-        nth_stop("send-complete-after-pause", "the adapter is paused");
     while (lists) {
         struct ndis_binding *b = ndis_nbl(lists)->binding;
         NET_BUFFER_LIST *last = lists;

@@ -456,6 +456,60 @@ VOID NTAPI NdisFreeNetBufferList(PNET_BUFFER_LIST NetBufferList)
 }
 NTH_EXPORT(NdisFreeNetBufferList, 1);
 
+/* ---- contexts ---- */
+
+/* Unused space first: the used space grows downwards. Else another context, which the list then
+ * points to and which knows the one it covers. */
+NDIS_STATUS NTAPI NdisAllocateNetBufferListContext(PNET_BUFFER_LIST NetBufferList,
+                                                   USHORT ContextSize, USHORT ContextBackFill,
+                                                   ULONG PoolTag)
+{
+    nth_irql_max(DISPATCH_LEVEL);
+    struct ndis_nbl *l = ndis_nbl(NetBufferList);
+    NET_BUFFER_LIST_CONTEXT *now = NetBufferList->Context;
+    const ULONG space = (ULONG)ContextSize + ContextBackFill;
+
+    if (ContextSize % sizeof(void *) || ContextBackFill % sizeof(void *))
+        nth_stop("nb-parameters", "ContextSize %u, ContextBackFill %u: no multiples of %zu",
+                 ContextSize, ContextBackFill, sizeof(void *));
+    if (now && now->Offset >= ContextSize) {
+        now->Offset -= ContextSize;
+        return NDIS_STATUS_SUCCESS;
+    }
+    if (space > MAXUSHORT)
+        return NDIS_STATUS_FAILURE;
+    NET_BUFFER_LIST_CONTEXT *more =
+        ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(*more) + space, PoolTag);
+    if (!more)
+        return NDIS_STATUS_RESOURCES;
+    more->Next = now;
+    more->Size = (USHORT)space;
+    more->Offset = ContextBackFill;
+    NetBufferList->Context = more;
+    l->extra_contexts++;
+    return NDIS_STATUS_SUCCESS;
+}
+NTH_EXPORT(NdisAllocateNetBufferListContext, 4);
+
+/* Memory goes when all of it is unused again and it was allocated for a request of this kind. */
+VOID NTAPI NdisFreeNetBufferListContext(PNET_BUFFER_LIST NetBufferList, USHORT ContextSize)
+{
+    nth_irql_max(DISPATCH_LEVEL);
+    struct ndis_nbl *l = ndis_nbl(NetBufferList);
+    NET_BUFFER_LIST_CONTEXT *now = NetBufferList->Context;
+
+    if (!now || now->Size - now->Offset < ContextSize)
+        nth_stop("nb-parameters", "%u bytes of context are freed and %u are used", ContextSize,
+                 now ? now->Size - now->Offset : 0);
+    now->Offset += ContextSize;
+    if (!l->extra_contexts || now->Offset != now->Size)
+        return;
+    NetBufferList->Context = now->Next;
+    l->extra_contexts--;
+    ExFreePool(now);
+}
+NTH_EXPORT(NdisFreeNetBufferListContext, 2);
+
 /* ---- what a list looks like ---- */
 
 static ULONG64 mix(ULONG64 hash, ULONG64 value)

@@ -248,6 +248,31 @@ TEST(pause_waits_for_a_held_send)
     unplug(&p);
 }
 
+/* Sends come to the miniport only while it runs, and none is the miniport's when it is paused; one
+ * that was taken by force must be given back at once and not later. */
+TEST(complete_after_pause_is_caught)
+{
+    boot();
+    struct puppet p = plug();
+    struct nth_mem *mem = nth_mem_attach(p.adapter);
+    struct nth_chain *chain = chain_of(mem, 1);
+    S.Send = PUPPET_PEND;
+    nth_chain_send(chain, 0);
+    NET_BUFFER_LIST *held = S.Held;
+    CALL(NdisMSendNetBufferListsComplete, P(S.Adapter), P(held), 0);
+    nth_pause(p.adapter);
+    nth_expect_stop("nbl-completed-twice");
+    CALL(NdisMSendNetBufferListsComplete, P(S.Adapter), P(held), 0);
+    CHECK(!"not caught");
+}
+
+/* MiniportDevicePnPEventNotify: after a surprise removal "it should immediately complete such
+ * requests with a status value of NDIS_STATUS_NOT_ACCEPTED", which nobody may use before. */
+TEST(complete_not_accepted_before_removal_is_caught)
+{
+    send_badly(PUPPET_STATUS, NDIS_STATUS_NOT_ACCEPTED, "nbl-status-invalid");
+}
+
 /* MiniportCancelSend is told the identifier. */
 TEST(cancel_reaches_the_miniport)
 {

@@ -382,6 +382,53 @@ TEST(restart_complete_without_restart_is_caught)
     CHECK(!"not caught");
 }
 
+/* MiniportRestart answers success, pending or a failure; NdisMRestartComplete no pending. */
+TEST(restart_answering_a_success_code_is_caught)
+{
+    boot();
+    S.Restart = PUPPET_STATUS;
+    S.Odd = NDIS_STATUS_MEDIA_CONNECT;
+    plug_expecting("restart-status");
+}
+
+TEST(restart_completed_with_pending_is_caught)
+{
+    boot();
+    struct puppet p = plug();
+    nth_pause(p.adapter);
+    S.Restart = PUPPET_PEND;
+    nth_spawn("restarter", restart_thread, p.adapter);
+    nth_settle();
+    nth_expect_stop("complete-status");
+    CALL(NdisMRestartComplete, P(S.Adapter), NDIS_STATUS_PENDING);
+    CHECK(!"not caught");
+}
+
+/* NdisMDeregisterMiniportDriver belongs into MiniportDriverUnload, when no adapter is left. */
+TEST(deregister_with_an_adapter_is_caught)
+{
+    boot();
+    plug();
+    nth_expect_stop("deregister-with-adapters");
+    CALL(NdisMDeregisterMiniportDriver, P(S.Driver));
+    CHECK(!"not caught");
+}
+
+/* "Miniport drivers call NdisSetOptionalHandlers in the context of the MiniportSetOptions
+ * function". */
+TEST(optional_handlers_set_later_are_caught)
+{
+    NDIS_MINIPORT_PNP_CHARACTERISTICS c = {
+        .Header = {NDIS_OBJECT_TYPE_MINIPORT_PNP_CHARACTERISTICS, 1,
+                   NDIS_SIZEOF_MINIPORT_PNP_CHARACTERISTICS_REVISION_1}};
+
+    boot();
+    plug();
+    nth_expect_stop("optional-handlers-context");
+    CALL(NdisSetOptionalHandlers, P(S.Driver), P(&c));
+    CHECK(!"not caught");
+}
+
 /* ---- halt, removal, events ---- */
 
 /* Orderly removal: pause, then halt with NdisHaltDeviceDisabled ("Halting a Miniport Adapter"). */

@@ -172,6 +172,43 @@ TEST(list_context_has_used_and_unused_space)
     unplug(&p);
 }
 
+/* "Successfully allocated context space either by reducing the Offset member or by allocating new
+ * memory"; NdisFreeNetBufferListContext "frees the allocated memory". */
+TEST(list_context_grows_and_shrinks)
+{
+    boot();
+    struct puppet p = plug();
+    NDIS_HANDLE pool = list_pool(parameters());
+    NET_BUFFER_LIST *l = PTR(CALL(NdisAllocateNetBufferList, P(pool), 16, 32));
+    NET_BUFFER_LIST_CONTEXT *first = l->Context;
+    CHECK_STATUS(STATUS_OF(CALL(NdisAllocateNetBufferListContext, P(l), 24, 0, 0x74736554)), 0);
+    CHECK(l->Context == first);
+    CHECK_EQ(first->Offset, 8);
+    CHECK_STATUS(STATUS_OF(CALL(NdisAllocateNetBufferListContext, P(l), 24, 8, 0x74736554)), 0);
+    CHECK(l->Context != first && l->Context->Next == first);
+    CHECK_EQ(l->Context->Offset, 8);
+    memset(NET_BUFFER_LIST_CONTEXT_DATA_START(l), 1, 24);
+    CALL(NdisFreeNetBufferListContext, P(l), 24);
+    CHECK(l->Context == first);
+    CALL(NdisFreeNetBufferListContext, P(l), 24);
+    CHECK_EQ(first->Offset, 32);
+    CALL(NdisFreeNetBufferList, P(l));
+    CALL(NdisFreeNetBufferListPool, P(pool));
+    unplug(&p);
+}
+
+/* "You must free such context space before you free the NET_BUFFER_LIST structure". */
+TEST(list_freed_with_its_context_left_is_caught)
+{
+    boot();
+    plug();
+    NET_BUFFER_LIST *l = PTR(CALL(NdisAllocateNetBufferList, P(list_pool(parameters())), 0, 0));
+    CALL(NdisAllocateNetBufferListContext, P(l), 16, 0, 0x74736554);
+    nth_expect_stop("nbl-context-left");
+    CALL(NdisFreeNetBufferList, P(l));
+    CHECK(!"not caught");
+}
+
 /* A pool with DataSize gives lists with buffer, MDL and data. */
 TEST(list_of_a_data_pool_has_data)
 {

@@ -329,6 +329,17 @@ TEST(timer_freed_while_set_is_caught)
     CHECK(!"not caught");
 }
 
+/* "The value of this parameter must be less than or equal to MAXLONG". */
+TEST(timer_negative_period_is_caught)
+{
+    boot();
+    plug();
+    NDIS_HANDLE timer = timer_of(NULL);
+    nth_expect_stop("timer-period");
+    CALL(NdisSetTimerObject, P(timer), (ULONG64)(-5LL * MILLISECOND), (uint32_t)-1, 0);
+    CHECK(!"not caught");
+}
+
 /* "NDIS_STATUS_BAD_CHARACTERISTICS: the information in the structure is invalid". */
 TEST(timer_wrong_characteristics_are_refused)
 {
