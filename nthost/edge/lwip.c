@@ -584,11 +584,12 @@ static int send_all(struct netconn *connection, uint64_t bytes)
 
     for (uint64_t sent = 0; sent < bytes;) {
         const size_t part = bytes - sent < CHUNK ? bytes - sent : CHUNK;
+        size_t written = 0; /* with a time limit a write may end early */
         for (size_t i = 0; i < part; i++)
             chunk[i] = pattern(sent + i);
-        if (netconn_write(connection, chunk, part, NETCONN_COPY) != ERR_OK)
+        if (netconn_write_partly(connection, chunk, part, NETCONN_COPY, &written) != ERR_OK)
             return -EIO;
-        sent += part;
+        sent += written;
     }
     return 0;
 }
