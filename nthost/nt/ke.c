@@ -470,6 +470,16 @@ VOID NTAPI KeStallExecutionProcessor(ULONG MicroSeconds)
 }
 NTH_EXPORT(KeStallExecutionProcessor, 1);
 
+/* No page documents it; it lets another ready thread run, as SwitchToThread does. */
+NTSTATUS NTAPI ZwYieldExecution(VOID)
+{
+    nth_irql_max(APC_LEVEL);
+    nth_yield();
+    return STATUS_SUCCESS;
+}
+NTH_EXPORT(ZwYieldExecution, 0);
+NTH_EXPORT_AS(NtYieldExecution, "NtYieldExecution", ZwYieldExecution, 0);
+
 /* ---- birth ---- */
 
 static void ke_boot(const struct nth_config *config)
