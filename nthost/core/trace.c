@@ -2,7 +2,8 @@
 /* Copyright (C) 2026 Wintun authors */
 /*
  * The last events of the machine, for the report of a stop, and their printing as they happen when
- * the machine traces. Writers never wait for each other and take no lock: a stop may come anywhere.
+ * the machine traces. Nobody ever waits here, because a stop may come anywhere: an event whose slot
+ * is still being written, when 255 others have passed it, is dropped.
  */
 #include "core/core.h"
 
@@ -12,9 +13,10 @@
 #include <unistd.h>
 
 enum { EVENTS = 256, TEXT = 112 };
+#define BUSY UINT64_MAX
 
 struct event {
-    atomic_uint_fast64_t number; /* 0: being written; else 1 + its number */
+    atomic_uint_fast64_t number; /* BUSY: owned by who made it so; else 1 + its number, or 0 */
     uint64_t time_ns;
     unsigned thread, cpu;
     KIRQL irql;
@@ -26,13 +28,15 @@ struct event {
 static struct event events[EVENTS];
 static atomic_uint_fast64_t next_event;
 
+/* The caller's until end; NULL when the slot is another's. */
 static struct event *begin(uint64_t *number)
 {
     *number = atomic_fetch_add_explicit(&next_event, 1, memory_order_relaxed);
     struct event *event = &events[*number % EVENTS];
     struct nth_thread *self = nth_self();
 
-    atomic_store_explicit(&event->number, 0, memory_order_release);
+    if (atomic_exchange_explicit(&event->number, BUSY, memory_order_acq_rel) == BUSY)
+        return NULL;
     event->time_ns = self ? nth_clock_ns() : 0;
     event->thread = self ? nth_thread_id(self) : 0;
     event->cpu = self ? nth_cpu_current() : 0;
@@ -60,11 +64,10 @@ static int format_event(const struct event *event, char *line, size_t bytes)
 
 static void end(struct event *event, uint64_t number)
 {
-    atomic_store_explicit(&event->number, number + 1, memory_order_release);
-    if (!nth_config.trace)
-        return;
     char line[256];
-    const int length = format_event(event, line, sizeof line);
+    const int length = nth_config.trace ? format_event(event, line, sizeof line) : 0;
+
+    atomic_store_explicit(&event->number, number + 1, memory_order_release);
     if (length > 0 && write(STDERR_FILENO, line, (size_t)length) < 0)
         return; /* a closed standard error is no reason to stop */
 }
@@ -75,6 +78,8 @@ void nth_trace(const char *format, ...)
     struct event *event = begin(&number);
     va_list args;
 
+    if (!event)
+        return;
     va_start(args, format);
     vsnprintf(event->text, sizeof event->text, format, args);
     va_end(args);
@@ -86,6 +91,8 @@ void nth_trace_call(const char *name, uintptr_t site)
     uint64_t number;
     struct event *event = begin(&number);
 
+    if (!event)
+        return;
     event->call = name;
     event->site = site;
     end(event, number);
@@ -99,11 +106,16 @@ void nth_trace_last(unsigned count, void (*line)(const char *text))
     if (count > EVENTS)
         first = last > EVENTS ? last - EVENTS : 0;
     for (uint64_t i = first; i < last; i++) {
-        const struct event *event = &events[i % EVENTS];
-        char text[256];
-        if (atomic_load_explicit(&event->number, memory_order_acquire) != i + 1)
-            continue; /* being written, or already another one */
-        if (format_event(event, text, sizeof text) > 0)
+        struct event *event = &events[i % EVENTS];
+        char text[256] = "";
+        const uint64_t number =
+            atomic_exchange_explicit(&event->number, BUSY, memory_order_acq_rel);
+        if (number == BUSY)
+            continue;
+        if (number == i + 1) /* else already another one */
+            format_event(event, text, sizeof text);
+        atomic_store_explicit(&event->number, number, memory_order_release);
+        if (text[0])
             line(text);
     }
 }

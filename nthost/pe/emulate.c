@@ -349,7 +349,7 @@ enum nth_emulation nth_emulate(struct nth_context *context, uint64_t fault_addre
 }
 
 /* Runs on the driver's stack, since a change of IRQL may let others run. */
-void nth_emulate_irql(struct nth_context *context)
+NTH_UNWATCHED void nth_emulate_irql(struct nth_context *context)
 {
     const uint64_t wanted = context->home[0];
 

@@ -118,6 +118,12 @@ void nth_host_end(const void *before)
     host_base = before;
 }
 
+void nth_host_forget(uint64_t rsp)
+{
+    if ((uint64_t)host_base < rsp)
+        host_base = NULL;
+}
+
 const char *nth_call_name(void)
 {
     return nth_crossings && nth_crossings != host_base ? nth_crossings->thunk->name : NULL;

@@ -138,6 +138,8 @@ extern uint32_t nth_thunk_events;
 void nth_thunk_event(struct nth_crossing *crossing);
 void nth_thunk_common(void);
 
+/* Crossings below rsp are gone: an nth_host_begin inside one of them has lost its end. */
+void nth_host_forget(uint64_t rsp);
 int nth_import_bind(struct nth_image *image, const char **error);
 void nth_import_release(struct nth_image *image);
 const struct nth_export *nth_export_entry(const char *name);
@@ -224,3 +226,11 @@ const char *nth_symbol(uintptr_t address);
 void nth_sanitize_image(struct nth_image *image);   /* after binding, before any of its code ran */
 void nth_sanitize_forget(struct nth_image *image); /* before unmapping */
 void nth_sanitize_unwind(uint64_t from, uint64_t to); /* stack frames between the two are gone */
+
+/* ThreadSanitizer has a stack of calls per thread, and only longjmp cuts it back. In that build every
+ * crossing and every dispatch keeps a jump buffer, and what goes on elsewhere does so from there. */
+#ifdef NTH_TSAN
+#define NTH_UNWATCHED __attribute__((no_sanitize("thread")))
+#else
+#define NTH_UNWATCHED
+#endif

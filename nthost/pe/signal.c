@@ -65,7 +65,7 @@ void nth_guard_leave(NTSTATUS status)
     guard->status = status;
     while (nth_crossings && (uint64_t)nth_crossings < (uint64_t)guard)
         nth_crossings = nth_crossings->previous;
-    _longjmp(*(jmp_buf *)guard->jump, 1);
+    longjmp(*(jmp_buf *)guard->jump, 1);
 }
 
 NTSTATUS nth_guarded(void (*body)(void *context), void *context)
@@ -173,8 +173,8 @@ static void check_instruction(const struct nth_context *context, int signal)
 }
 
 /* Runs on the stack that faulted, below the frame that did. */
-static _Noreturn void fault_entry(struct nth_exception *record, struct nth_context *context,
-                                  int signal)
+static NTH_UNWATCHED _Noreturn void fault_entry(struct nth_exception *record,
+                                                struct nth_context *context, int signal)
 {
     if (!nth_image_at(context->rip)) {
         /* a driver may have called a bad address: then its return address is on the stack */

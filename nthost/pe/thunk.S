@@ -9,6 +9,28 @@
  */
     .text
 
+/* After a call of host code that is not of Microsoft's convention: what that one calls nonvolatile and
+ * the host's does not. */
+    .macro RELOAD
+    mov 0x10-0x1c0(%rbp),%rsi
+    mov 0x18-0x1c0(%rbp),%rdi
+    movaps 0x40-0x1c0(%rbp),%xmm6
+    movaps 0x50-0x1c0(%rbp),%xmm7
+    movaps 0x60-0x1c0(%rbp),%xmm8
+    movaps 0x70-0x1c0(%rbp),%xmm9
+    movaps 0x80-0x1c0(%rbp),%xmm10
+    movaps 0x90-0x1c0(%rbp),%xmm11
+    movaps 0xa0-0x1c0(%rbp),%xmm12
+    movaps 0xb0-0x1c0(%rbp),%xmm13
+    movaps 0xc0-0x1c0(%rbp),%xmm14
+    movaps 0xd0-0x1c0(%rbp),%xmm15
+    mov 0x10(%rbp),%rcx
+    mov 0x18(%rbp),%rdx
+    mov 0x20(%rbp),%r8
+    mov 0x28(%rbp),%r9
+    mov -0xe0(%rbp),%r11
+    .endm
+
 /* r11: struct nth_thunk. Arguments as the driver left them. */
     .globl nth_thunk_common
     .type nth_thunk_common,@function
@@ -48,6 +70,18 @@ nth_thunk_common:
     mov %fs:(%rbx),%rax
     mov %rax,(%rsp)
     mov %rsp,%fs:(%rbx)
+#ifdef NTH_TSAN
+    mov %rcx,0x10(%rbp)
+    mov %rdx,0x18(%rbp)
+    mov %r8,0x20(%rbp)
+    mov %r9,0x28(%rbp)
+    lea 0xf0(%rsp),%rdi
+    call _setjmp@PLT
+    test %eax,%eax
+    jz 4f
+    call nth_tsan_resume
+4:  RELOAD
+#endif
     cmpl $0,nth_thunk_events(%rip)
     jne 3f
 0:  mov 8(%r11),%r10
@@ -75,16 +109,7 @@ nth_thunk_common:
     mov %r9,0x28(%rbp)
     mov %rsp,%rdi
     call nth_thunk_event
-    mov 0x10(%rsp),%rsi
-    mov 0x18(%rsp),%rdi
-    .irp n,6,7,8,9,10,11,12,13,14,15
-    movaps 0x40+16*(\n-6)(%rsp),%xmm\n
-    .endr
-    mov 0x10(%rbp),%rcx
-    mov 0x18(%rbp),%rdx
-    mov 0x20(%rbp),%r8
-    mov 0x28(%rbp),%r9
-    mov -0xe0(%rbp),%r11
+    RELOAD
     jmp 0b
     .cfi_endproc
     .size nth_thunk_common,.-nth_thunk_common

@@ -9,6 +9,7 @@
  */
 #include "pe/private.h"
 
+#include <setjmp.h>
 #include <string.h>
 
 enum {
@@ -462,6 +463,69 @@ unsigned nth_unwind_trace(const struct nth_context *context, uintptr_t *sites, u
     return count;
 }
 
+/* ---- going on elsewhere ---- */
+
+#ifdef NTH_TSAN
+
+/* A place whose jump buffer knows how deep the run-time's stack of calls was: the frame that runs a
+ * dispatch, or the crossing by which the host was called that raised. */
+struct base {
+    struct base *previous;
+    uint64_t at;
+    void *jump;
+};
+static _Thread_local struct base *bases;
+static _Thread_local struct nth_context resumed;
+
+/* Reached by a second return from the setjmp of a crossing (thunk.S). */
+_Noreturn void nth_tsan_resume(void);
+NTH_UNWATCHED void nth_tsan_resume(void)
+{
+    nth_context_restore(&resumed);
+}
+
+/* Of all that context leaves behind, the outermost was entered with what context itself had. */
+static _Noreturn void go_on(const struct nth_context *context)
+{
+    const uint64_t rsp = context->r[NTH_RSP];
+    void *jump = NULL;
+    uint64_t at = 0;
+
+    for (; bases && (uint64_t)bases < rsp; bases = bases->previous)
+        if (bases->at > at && bases->at < rsp) {
+            at = bases->at;
+            jump = bases->jump;
+        }
+    for (struct nth_crossing *x = nth_crossings; x && (uint64_t)x < rsp; x = x->previous)
+        if ((uint64_t)x > at) {
+            at = (uint64_t)x;
+            jump = x->jump;
+        }
+    while (nth_crossings && (uint64_t)nth_crossings < rsp)
+        nth_crossings = nth_crossings->previous;
+    resumed = *context;
+    if (!jump)
+        nth_fail("an exception began nowhere");
+    longjmp(jump, 1);
+}
+
+static void begin(struct base *base, uint64_t at, void *jump)
+{
+    while (bases && (uint64_t)bases < (uint64_t)base)
+        bases = bases->previous; /* left by other ways */
+    *base = (struct base){bases, at, jump};
+    bases = base;
+}
+
+#else
+
+static _Noreturn void go_on(const struct nth_context *context)
+{
+    nth_context_restore(context);
+}
+
+#endif
+
 /* ---- dispatch ---- */
 
 static _Noreturn void unhandled(const struct nth_exception *record, const char *why)
@@ -489,6 +553,8 @@ static uint32_t call_handler(struct nth_exception *record, struct nth_context *c
     return answer;
 }
 
+static _Noreturn void dispatch(struct nth_exception *record, struct nth_context *context);
+
 static _Noreturn void refuse_to_continue(const struct nth_exception *record,
                                          struct nth_context *context)
 {
@@ -499,7 +565,7 @@ static _Noreturn void refuse_to_continue(const struct nth_exception *record,
 
     if (record->code == NONCONTINUABLE_EXCEPTION)
         unhandled(record, "a filter wants to continue a noncontinuable exception");
-    nth_dispatch(&second, context);
+    dispatch(&second, context);
 }
 
 /* A filter that fails is asked about its own failure too, and may fail again. */
@@ -516,7 +582,7 @@ static void check_nesting(const struct nth_exception *record)
 
 /* First pass: asks every handler up the stack. One that wants the exception starts the second pass
  * itself (nth_c_specific_handler), and that does not return here. */
-void nth_dispatch(struct nth_exception *record, struct nth_context *context)
+static _Noreturn void dispatch(struct nth_exception *record, struct nth_context *context)
 {
     struct cursor cursor = {
         .context = *context, .crossing = nth_crossings, .pending = pending_handlers};
@@ -538,7 +604,7 @@ void nth_dispatch(struct nth_exception *record, struct nth_context *context)
         if (answer == CONTINUE_EXECUTION) {
             if (record->flags & NTH_EXCEPTION_NONCONTINUABLE)
                 refuse_to_continue(record, context);
-            nth_context_restore(context);
+            go_on(context);
         }
         if (answer != CONTINUE_SEARCH)
             nth_stop("bad-exception-handling", "a handler answered %u", answer);
@@ -546,17 +612,32 @@ void nth_dispatch(struct nth_exception *record, struct nth_context *context)
     unhandled(record, "nobody handles it");
 }
 
+NTH_UNWATCHED void nth_dispatch(struct nth_exception *record, struct nth_context *context)
+{
+#ifdef NTH_TSAN
+    jmp_buf jump;
+    struct base base;
+
+    if (_setjmp(jump) != 0)
+        nth_context_restore(&resumed);
+    begin(&base, (uint64_t)&base, jump);
+#endif
+    dispatch(record, context);
+}
+
 /* Drops what belongs to frames below rsp, which are gone. */
-static void forget_below(const struct cursor *cursor, uint64_t rsp)
+static void forget_below(uint64_t rsp)
 {
     struct pending *p = pending_handlers;
 
     while (p && (uint64_t)p < rsp)
         p = p->previous;
     pending_handlers = p;
-    nth_crossings = cursor->crossing;
+    nth_host_forget(rsp);
+#ifndef NTH_TSAN /* go_on looks at them before it does this */
     while (nth_crossings && (uint64_t)nth_crossings < rsp)
         nth_crossings = nth_crossings->previous;
+#endif
     while (nth_guards && (uint64_t)nth_guards < rsp)
         nth_guards = nth_guards->previous;
 }
@@ -594,11 +675,11 @@ static _Noreturn void unwind(uint64_t target_frame, uint64_t target, struct nth_
         }
         if (d.frame == target_frame) {
             const uint64_t rsp = frame.r[NTH_RSP];
-            forget_below(&cursor, rsp);
+            forget_below(rsp);
             nth_sanitize_unwind((uint64_t)__builtin_frame_address(0), rsp);
             frame.rip = target;
             frame.r[NTH_RAX] = record->code;
-            nth_context_restore(&frame);
+            go_on(&frame);
         }
     }
     unhandled(record, "the frame that wants it is not on the stack");
@@ -713,8 +794,12 @@ void nth_raise(NTSTATUS code, unsigned count, const ULONG_PTR *information)
     cursor.context.mxcsr = __builtin_ia32_stmxcsr();
     cursor.context.eflags = EFLAGS_SANE;
     cursor.context.r[NTH_RSP] = (uint64_t)__builtin_frame_address(0);
+#ifdef NTH_TSAN
+    struct base base;
+    begin(&base, (uint64_t)nth_crossings, nth_crossings->jump);
+#endif
     cross(&cursor);
     nth_crossings = cursor.crossing;
     record.address = cursor.context.rip;
-    nth_dispatch(&record, &cursor.context);
+    dispatch(&record, &cursor.context);
 }

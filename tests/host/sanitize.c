@@ -9,8 +9,6 @@
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
-#include <unistd.h>
 
 static uint8_t *NTAPI TestAllocate(size_t bytes)
 {
@@ -116,11 +114,18 @@ TEST(address_check_leaves_wild_addresses_to_the_fault)
 
 static int reports;
 
-/* Called by the run-time for each race; it would fail the process otherwise. */
+/* Called by the run-time for each race, under its locks. */
 void __tsan_on_report(void *report);
-void __tsan_on_report(void *report)
+NTH_UNWATCHED void __tsan_on_report(void *report)
 {
     reports++;
+}
+
+/* Here a race is what is looked for: the process goes on. */
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+    return "halt_on_error=0:exitcode=0";
 }
 
 static struct nth_image *image;
@@ -153,20 +158,12 @@ static int race(const char *first, const char *second, uint64_t argument)
     return reports;
 }
 
-/* The run-time makes the process fail at exit when it has reported, which is the point here. */
-static void end(void)
-{
-    fflush(NULL);
-    _exit(0);
-}
-
 TEST(race_check_leaves_atomics_alone)
 {
     boot(NTH_PARALLEL);
     image = load_variant("tsan", "sanitize");
     CHECK_EQ(race("Atomic", "Atomic", 10000), 0);
     CHECK_EQ(race("Consume", "Publish", 0), 0);
-    end();
 }
 
 TEST(race_check_finds_races)
@@ -175,7 +172,6 @@ TEST(race_check_finds_races)
     image = load_variant("tsan", "sanitize");
     CHECK(race("Plain", "Plain", 10000) > 0);
     CHECK(race("ConsumePlain", "PublishPlain", 0) > 0);
-    end();
 }
 
 /* The run-time keeps a stack of its own for each thread: exceptions must leave it as it was. */
@@ -187,7 +183,6 @@ TEST(race_check_survives_exceptions)
     for (int i = 0; i < 20; i++)
         CHECK_EQ((int32_t)CALL4(image, "Catch", NO_MEMORY, 10000, 0, 0), 10000);
     CHECK_EQ(reports, 0);
-    end();
 }
 
 #else

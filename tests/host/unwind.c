@@ -51,13 +51,18 @@ static bool in_user(uintptr_t address)
 
 static struct nth_image *images[VARIANTS];
 
-static void start(void)
+static void start_in(enum nth_mode mode)
 {
-    boot(NTH_PARALLEL);
+    boot(mode);
     for (int v = 0; v < VARIANTS; v++)
         images[v] = load_variant(variants[v], "unwind");
     user = mmap(NULL, 0x10000, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     nth_user_address_hook = in_user;
+}
+
+static void start(void)
+{
+    start_in(NTH_PARALLEL);
 }
 
 /* Each variant, with what the export answers for two parameters. */
@@ -158,6 +163,19 @@ TEST(unwind_restores_nonvolatile_registers)
     start();
     EXPECT("NonVolatile", NO_MEMORY, 0, 1);
     EXPECT("NonVolatile", NO_MEMORY, 1, 1);
+}
+
+/* In serial mode every call is a preemption point, through host code of another convention. */
+TEST(unwind_restores_registers_across_preemption_points)
+{
+    start_in(NTH_SERIAL);
+    EXPECT("NonVolatile", NO_MEMORY, 0, 1);
+    EXPECT("NonVolatile", NO_MEMORY, 1, 1);
+    EXPECT("NonVolatile", 0, 0, 0);
+    for (int v = 0; v < VARIANTS; v++) {
+        double(NTAPI * floats)(LONG, double) = export_of(images[v], "Floats");
+        CHECK(floats(0, 1) == 5 + 4 * 5 + 2 * 3 + 2 * 1000 + 3 * 100 + 4 * 10 + 5);
+    }
 }
 
 TEST(unwind_many_frames)
