@@ -8,6 +8,7 @@
 #include "run.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
@@ -238,8 +239,9 @@ static struct conversation *conversation_new(const struct call *call, struct run
         return NULL;
     *c = (struct conversation){.from = from, .to = to};
     snprintf(c->target, sizeof(c->target), "%s", target);
-    c->output = dup(call->stdio[1]); /* own: the asker may hang up meanwhile */
-    c->reply = dup(call->reply);
+    c->output =
+        fcntl(call->stdio[1], F_DUPFD_CLOEXEC, 3); /* own: the asker may hang up meanwhile */
+    c->reply = fcntl(call->reply, F_DUPFD_CLOEXEC, 3);
     atomic_fetch_add(&from->busy, 1);
     atomic_fetch_add(&to->busy, 1);
     return c;
