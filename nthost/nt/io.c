@@ -101,7 +101,6 @@ static void write_iosb(struct request *request, NTSTATUS status, ULONG_PTR infor
         return;
     nth_mm_write_mode(request->mode, request->process, &request->iosb->Information, &information,
                       sizeof(information));
-    __atomic_thread_fence(__ATOMIC_RELEASE);
     nth_mm_write_mode(request->mode, request->process, request->iosb, &value, sizeof(value));
 }
 

@@ -7,9 +7,11 @@
  * through a second, permanent one, after looking at what the process may do there.
  */
 #include "nt/mm.h"
+#include "nt/ps.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -49,6 +51,7 @@ struct slot {
     struct page *page;           /* guarded by mm_lock */
     struct nth_process *process; /* constant while the slot lives */
     size_t next, top; /* guarded by mm_lock: where to search, end of what was ever used */
+    bool is_closed;   /* guarded by mm_lock: hidden from whoever runs now */
     size_t locked;    /* guarded by mm_lock: locks held on its pages */
 };
 
@@ -236,7 +239,8 @@ void *nth_user_alloc(struct nth_process *process, size_t bytes)
     nth_lock(&mm_lock);
     const size_t start = run_take(slot, count);
     void *address = (void *)(slot->base + start * MM_PAGE);
-    if (start != 0 && mprotect(address, count * MM_PAGE, PROT_READ | PROT_WRITE) != 0)
+    if (start != 0 && !slot->is_closed &&
+        mprotect(address, count * MM_PAGE, PROT_READ | PROT_WRITE) != 0)
         nth_fail("cannot open user memory: %s", strerror(errno));
     nth_unlock(&mm_lock);
     return start != 0 ? address : NULL;
@@ -308,9 +312,105 @@ void nth_user_protect(struct nth_process *process, void *address, size_t bytes, 
         if (slot->page[i].state != PAGE_USED)
             continue;
         slot->page[i].prot = (uint8_t)prot;
-        mprotect((void *)(slot->base + i * MM_PAGE), MM_PAGE, prot);
+        if (!slot->is_closed)
+            mprotect((void *)(slot->base + i * MM_PAGE), MM_PAGE, prot);
     }
     nth_unlock(&mm_lock);
+}
+
+/* ---- whose memory is in sight ---- */
+
+/*
+ * With exact memory and one thread at a time, only the process that runs can be reached: a driver
+ * that uses a user address in another context is found out. Host code that looks at the memory of
+ * some process (a test, a client's ring) faults once and sees it until the next switch.
+ */
+static bool is_exclusive(void)
+{
+    return nth_config.mode == NTH_SERIAL && !nth_config.relaxed_memory;
+}
+
+/* mm_lock held. */
+static void slot_close(struct slot *slot)
+{
+    slot->is_closed = true;
+    if (mprotect((void *)slot->base, slot->pages * MM_PAGE, PROT_NONE) != 0)
+        nth_fail("cannot close user memory: %s", strerror(errno));
+}
+
+/* mm_lock held. */
+static void slot_open(struct slot *slot)
+{
+    slot->is_closed = false;
+    for (size_t i = GRANULE, n; i < slot->top; i += n) {
+        const struct page *first = &slot->page[i];
+        for (n = 1;
+             i + n < slot->top && first[n].state == first->state && first[n].prot == first->prot;
+             n++)
+            continue;
+        if (first->state == PAGE_USED)
+            mprotect((void *)(slot->base + i * MM_PAGE), n * MM_PAGE, first->prot);
+    }
+}
+
+static void on_switch(void *nt_object)
+{
+    const struct nth_ethread *thread = nt_object;
+    const struct nth_process *process = NULL;
+
+    if (!is_exclusive())
+        return;
+    if (thread)
+        process = thread->attached ? thread->attached : thread->process;
+    nth_lock(&mm_lock);
+    for (unsigned i = 1; i < SLOTS; i++) {
+        struct slot *slot = slots[i];
+        if (slot && slot->process == process && slot->is_closed)
+            slot_open(slot);
+        else if (slot && slot->process != process && !slot->is_closed)
+            slot_close(slot);
+    }
+    nth_unlock(&mm_lock);
+}
+
+/* The page is there, and hidden only because another process runs. */
+static bool is_hidden(uintptr_t address)
+{
+    nth_lock(&mm_lock);
+    const struct slot *slot = slot_at(address);
+    const bool hidden =
+        slot && slot->is_closed && slot->page[(address - slot->base) / MM_PAGE].state == PAGE_USED;
+    nth_unlock(&mm_lock);
+    return hidden;
+}
+
+static struct sigaction former;
+
+/* A fault of host code that serves no driver (nt/ is asked last, by pe/): host locks are not held
+ * where user memory is touched, so mm_lock is free. */
+static void on_host_fault(int signal, siginfo_t *info, void *context)
+{
+    if (is_hidden((uintptr_t)info->si_addr)) {
+        nth_lock(&mm_lock);
+        struct slot *slot = slot_at((uintptr_t)info->si_addr);
+        if (slot && slot->is_closed)
+            slot_open(slot);
+        nth_unlock(&mm_lock);
+        return;
+    }
+    if ((former.sa_flags & SA_SIGINFO) && former.sa_sigaction)
+        former.sa_sigaction(signal, info, context);
+    else
+        sigaction(signal, &former, NULL); /* and it faults again */
+}
+
+/* Before pe/ installs its own handler, which passes on what it does not answer. */
+static __attribute__((constructor)) void install_fault_handler(void)
+{
+    const struct sigaction action = {.sa_sigaction = on_host_fault,
+                                     .sa_flags = SA_SIGINFO | SA_ONSTACK};
+
+    sigaction(SIGSEGV, &action, &former);
 }
 
 /* ---- access checks and copies ---- */
@@ -693,6 +793,11 @@ NTH_EXPORT(MmGetSystemRoutineAddress, 1);
 
 static bool is_user_address(uintptr_t address)
 {
+    if (address < USER_LIMIT && is_hidden(address))
+        nth_stop("user-memory-context",
+                 "user address 0x%llx is of process %llu, and another one is current",
+                 (unsigned long long)address,
+                 (unsigned long long)(uintptr_t)nth_process_id(nth_user_owner(address)));
     return address < USER_LIMIT;
 }
 
@@ -700,6 +805,7 @@ static void mm_boot(const struct nth_config *config)
 {
     (void)config;
     nth_user_address_hook = is_user_address;
+    nth_switch_hook = on_switch;
 }
 
 static void mm_shutdown(void)

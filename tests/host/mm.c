@@ -81,6 +81,20 @@ TEST(rule_user_fault_unhandled)
     act(ACT_PEEK_BARE, (uintptr_t)memory + 8192, 0, 0);
 }
 
+/* "Errors in Referencing User-Space Addresses": an address means something in its process only. */
+TEST(rule_user_memory_of_another_process)
+{
+    uint8_t *memory = user_pages(1);
+
+    CHECK_EQ(act(ACT_PEEK, (uintptr_t)memory, 0, 0), 0);
+    nth_process_leave();
+    memory[0] = 1; /* the host itself may look anywhere */
+    struct nth_process *other = process_new();
+    CHECK(nth_process_enter(other));
+    nth_expect_stop("user-memory-context");
+    act(ACT_PEEK, (uintptr_t)memory, 0, 0);
+}
+
 /* ProbeForRead: range and alignment only; nothing for length 0. */
 TEST(probe_for_read_checks_range_and_alignment)
 {
