@@ -88,6 +88,9 @@ KIRQL nth_irql(void);
  * after its DPC queue has been drained. Rules about direction are the caller's (nt/ke.c). */
 KIRQL nth_irql_raise(KIRQL irql);
 void nth_irql_lower(KIRQL irql);
+/* NTH_SERIAL: the running thread is at DISPATCH_LEVEL or above from now on, or below. nt/pool.c makes
+ * paged memory inaccessible meanwhile. */
+extern void (*nth_level_hook)(bool is_raised);
 unsigned nth_cpu_current(void); /* index of the processor the thread is on, or was on last */
 unsigned nth_cpu_count(void);
 uint64_t nth_cpu_affinity(uint64_t mask); /* several; answers the mask before */

@@ -27,6 +27,7 @@ static struct nth_mutex service_lock = NTH_MUTEX_INIT;
 static _Atomic bool is_stopping;
 
 void (*nth_dpc_hook)(unsigned cpu);
+void (*nth_level_hook)(bool is_raised);
 
 unsigned nth_cpu_count(void)
 {
@@ -121,6 +122,12 @@ int nth_cpu_for(const struct nth_thread *thread, unsigned first)
 
 /* ---- IRQL ---- */
 
+static void tell_level(bool is_raised)
+{
+    if (nth_level_hook && is_serial())
+        nth_level_hook(is_raised);
+}
+
 static void drain(struct nth_thread *self)
 {
     struct cpu *const cpu = &cpus[self->cpu];
@@ -141,8 +148,10 @@ KIRQL nth_irql_raise(KIRQL irql)
     if (!self)
         nth_fail("IRQL raised outside the machine");
     const KIRQL before = self->irql;
-    if (irql >= DISPATCH_LEVEL && before < DISPATCH_LEVEL)
+    if (irql >= DISPATCH_LEVEL && before < DISPATCH_LEVEL) {
         take(self);
+        tell_level(true);
+    }
     self->irql = irql;
     return before;
 }
@@ -157,6 +166,7 @@ void nth_irql_lower(KIRQL irql)
         if (atomic_load_explicit(&cpus[self->cpu].has_dpcs, memory_order_acquire))
             drain(self);
         self->irql = irql;
+        tell_level(false);
         give(self);
         nth_point();
         return;
@@ -245,6 +255,7 @@ void nth_cpu_request_dpc(unsigned index)
     if (self && self->cpu == index && !nth_locks_held && try_take(self, index)) {
         const KIRQL before = self->irql;
         self->irql = DISPATCH_LEVEL;
+        tell_level(true);
         nth_irql_lower(before);
         return;
     }

@@ -203,6 +203,8 @@ static void wait_turn(struct nth_thread *self)
         last_ran = self;
         if (nth_switch_hook)
             nth_switch_hook(self->nt);
+        if (nth_level_hook)
+            nth_level_hook(self->irql >= DISPATCH_LEVEL);
     }
 }
 

@@ -40,6 +40,7 @@ enum {
 
 struct block {
     struct block *next;
+    struct block *next_paged, **at_paged; /* exact mode: the paged ones that are allocated */
     char *address;
     size_t bytes;
     ULONG tag;
@@ -65,7 +66,9 @@ static _Atomic size_t arena_used;
 /* The latest freed blocks of exact mode, to name them when something touches them. */
 static struct block freed[FREED_KEPT];
 static unsigned freed_count;
-static struct nth_mutex freed_lock = NTH_MUTEX_INIT;
+static struct nth_mutex freed_lock = NTH_MUTEX_INIT; /* also of the paged list */
+static struct block *paged;
+static bool is_paged_closed; /* while the running thread is at DISPATCH_LEVEL (NTH_SERIAL) */
 
 static size_t hash(const void *address)
 {
@@ -158,6 +161,38 @@ static void exact_free(const struct block *block)
     nth_unlock(&freed_lock);
 }
 
+/* Paged memory may be paged out, so nobody touches it at DISPATCH_LEVEL: core/cpu.c calls when the
+ * running thread gets there and when it leaves, with one thread running at a time. */
+static void close_paged(bool is_raised)
+{
+    if (is_paged_closed == is_raised)
+        return;
+    is_paged_closed = is_raised;
+    for (const struct block *b = paged; b; b = b->next_paged)
+        mprotect((void *)((uintptr_t)b->address & ~(uintptr_t)(PAGE_SIZE - 1)), pages(b->bytes),
+                 is_raised ? PROT_NONE : PROT_READ | PROT_WRITE);
+}
+
+static void list_paged(struct block *block)
+{
+    nth_lock(&freed_lock);
+    block->next_paged = paged;
+    block->at_paged = &paged;
+    if (paged)
+        paged->at_paged = &block->next_paged;
+    paged = block;
+    nth_unlock(&freed_lock);
+}
+
+static void unlist_paged(struct block *block)
+{
+    nth_lock(&freed_lock);
+    *block->at_paged = block->next_paged;
+    if (block->next_paged)
+        block->next_paged->at_paged = block->at_paged;
+    nth_unlock(&freed_lock);
+}
+
 static bool is_exact(void)
 {
 #ifdef NTH_ASAN
@@ -210,6 +245,8 @@ static void *pool_alloc(size_t bytes, ULONG tag, bool is_paged, bool is_zeroed, 
                             .is_paged = is_paged,
                             .site = nth_call_site()};
     remember(block);
+    if (is_paged && is_exact())
+        list_paged(block);
     nth_ledger_add(is_paged ? "paged pool" : "pool", address, bytes, 0);
     return address;
 }
@@ -239,6 +276,8 @@ static void pool_free(void *address, ULONG tag, bool has_tag)
     if (is_exact())
         check_slack(block);
     nth_ledger_remove(block->is_paged ? "paged pool" : "pool", address);
+    if (block->is_paged && is_exact())
+        unlist_paged(block);
     if (is_exact())
         exact_free(block);
     else
@@ -261,6 +300,11 @@ const char *nth_pool_describe(uintptr_t address)
     if (!arena || address - (uintptr_t)arena >= arena_bytes)
         return NULL;
     nth_lock(&freed_lock);
+    for (const struct block *b = paged; b; b = b->next_paged)
+        if (address - (uintptr_t)b->address < b->bytes) {
+            nth_unlock(&freed_lock);
+            return "paged pool, which must not be touched at DISPATCH_LEVEL";
+        }
     for (unsigned i = 0; i < FREED_KEPT && i < freed_count; i++) {
         const struct block *const b = &freed[(freed_count - 1 - i) % FREED_KEPT];
         const uintptr_t base = (uintptr_t)b->address & ~(uintptr_t)(PAGE_SIZE - 1);
@@ -430,6 +474,7 @@ static void pool_boot(const struct nth_config *config)
         shards[i].lock = (struct nth_mutex)NTH_MUTEX_INIT;
     if (!nth_describe_address_hook)
         nth_describe_address_hook = nth_pool_describe;
+    nth_level_hook = is_exact() ? close_paged : NULL;
     if (!is_exact() || arena)
         return;
     void *base = MAP_FAILED;

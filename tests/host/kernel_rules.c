@@ -110,6 +110,16 @@ RULE(float_formatted, "not-provided", "FloatFormatted")
 RULE(failed_assertion, "assertion", "FailedAssertion")
 RULE(priority_out_of_range, "bad-parameter", "PriorityOutOfRange")
 
+/* "Managing Memory Sections": paged memory is out of reach at DISPATCH_LEVEL. Certain with one
+ * thread at a time, when nobody else can be below it. */
+TEST(paged_pool_touched_at_dispatch)
+{
+#ifdef NTH_ASAN
+    check_skip("the pool is the sanitiser's");
+#endif
+    breaks("page-fault", "PagedPoolTouchedAtDispatch", NTH_SERIAL);
+}
+
 /* Every thread waits and nothing can wake one: only one thread at a time makes that certain. */
 TEST(wait_for_ever_is_a_deadlock)
 {

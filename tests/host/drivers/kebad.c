@@ -452,6 +452,17 @@ BREAKS(PoolReadAfterFree)
     (void)Memory[3];
 }
 
+BREAKS(PagedPoolTouchedAtDispatch)
+{
+    volatile UCHAR *Memory = ExAllocatePool2(POOL_FLAG_PAGED, 32, TAG);
+    KIRQL Irql = KeRaiseIrqlToDpcLevel();
+
+    KeLowerIrql(Irql);
+    Memory[0] = 1; /* allowed here */
+    KeRaiseIrqlToDpcLevel();
+    Memory[0] = 2;
+}
+
 BREAKS(PoolWithTimer)
 {
     PKTIMER Timer = Pool(sizeof(*Timer));
