@@ -553,7 +553,7 @@ ULONG TimerTest(VOID)
         EXPECT(Wait(&Timer) == STATUS_SUCCESS); /* each expiry satisfies one wait */
     EXPECT(KeCancelTimer(&Timer));
     KeFlushQueuedDpcs();
-    EXPECT(Seen.Count >= 4);
+    EXPECT(Seen.Count >= 2); /* a DPC that is still queued is not queued again */
     EXPECT(!KeSetCoalescableTimer(&Timer, Relative(1), 0, 100, NULL));
     EXPECT(Wait(&Timer) == STATUS_SUCCESS);
     Delay = Relative(20);
