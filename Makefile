@@ -171,7 +171,8 @@ define sanitized_driver
 $(OUT)/amd64-$(1)/driver/%.obj: driver/%.c Makefile VERSION
 	@mkdir -p $$(@D)
 	$$(CLANG) --target=$$(TRIPLE_amd64) $$(WINCC) $$(SAN_$(1)) -DTUN_VERSION='"$$(VERSION)"' -c $$< -o $$@
-$(OUT)/amd64-$(1)/wintun.sys: $$(patsubst %.c,$(OUT)/amd64-$(1)/driver/%.obj,$$(wildcard driver/*.c)) $$(SANRUNTIME) $$(IMPORTS_amd64)
+$(OUT)/amd64-$(1)/wintun.sys: $$(patsubst %.c,$(OUT)/amd64-$(1)/%.obj,$$(wildcard driver/*.c)) \
+		$(OUT)/amd64/driver/wintun.res $$(SANRUNTIME) $$(IMPORTS_amd64)
 	$$(LLD) $$(WINLD) /machine:x64 /pdb:$$(@:.sys=.pdb) /pdbaltpath:wintun.pdb /out:$$@ $$^
 $(OUT)/drivers/$(1)/%.obj: tests/host/drivers/%.c Makefile
 	@mkdir -p $$(@D)

@@ -520,16 +520,18 @@ struct client *client_spawn(const struct client_config *config, const char *prog
     return client;
 }
 
-/* Outside the machine: waits for the child's end and keeps its status. */
+/* Outside the machine: waits for the child's end and keeps its status. The wait itself is without
+ * the lock, which its connections need to live; the pid stays the child's until it is reaped. */
 static int reap(struct child *child)
 {
+    siginfo_t ended;
+
+    while (waitid(P_PID, (id_t)child->pid, &ended, WEXITED | WNOWAIT) != 0 && errno == EINTR)
+        continue;
     pthread_mutex_lock(&child->lock);
-    if (!child->is_reaped) {
-        pid_t got = 0;
-        do
-            got = waitpid(child->pid, &child->exit_status, 0);
-        while (got < 0 && errno == EINTR);
-        child->is_reaped = true;
+    while (!child->is_reaped) {
+        const pid_t got = waitpid(child->pid, &child->exit_status, 0);
+        child->is_reaped = got == child->pid || errno != EINTR;
     }
     const int status = child->exit_status;
     pthread_mutex_unlock(&child->lock);

@@ -419,7 +419,7 @@ TEST(death_cancels_pending_requests_before_the_callbacks)
     const client_handle file = open_caller(client, CLIENT_OVERLAPPED);
     struct client_io *io = client_alloc(client, 4096);
     for (unsigned i = 0; i < 3; i++)
-        CHECK_STATUS(client_control_start(client, file, CALLER_PEND, NULL, 0, NULL, 0, &io[i]),
+        CHECK_STATUS(client_control_start(client, file, CODE_PEND, NULL, 0, NULL, 0, &io[i]),
                      STATUS_PENDING);
     client_kill(client);
     for (unsigned i = 1; i <= 3; i++) {
@@ -458,7 +458,7 @@ TEST(death_ends_a_thread_that_waits_in_a_synchronous_request)
     boot();
     struct client *client = program(CLIENT_USER);
     struct blocked blocked = {
-        .client = client, .file = open_caller(client, 0), .code = CALLER_PEND};
+        .client = client, .file = open_caller(client, 0), .code = CODE_PEND};
     struct nth_thread *thread = nth_spawn("user", run_blocked, &blocked);
     nth_settle();
     CHECK(!blocked.is_done);
@@ -477,7 +477,7 @@ TEST(death_ends_a_user_mode_wait_in_a_driver)
     boot();
     struct client *client = program(CLIENT_USER);
     struct blocked blocked = {
-        .client = client, .file = open_caller(client, 0), .code = CALLER_WAIT};
+        .client = client, .file = open_caller(client, 0), .code = CODE_WAIT};
     struct nth_thread *thread = nth_spawn("user", run_blocked, &blocked);
     nth_settle();
     CHECK(!blocked.is_done);
@@ -521,7 +521,7 @@ TEST(death_with_pages_locked_by_the_driver_stops)
     range[0] = P(range);
     range[1] = 8192;
     CHECK_STATUS(
-        client_control(client, open_caller(client, 0), CALLER_LOCK, range, 16, NULL, 0, NULL),
+        client_control(client, open_caller(client, 0), CODE_LOCK, range, 16, NULL, 0, NULL),
         STATUS_SUCCESS);
     nth_expect_stop("process-has-locked-pages");
     client_kill(client);
@@ -539,7 +539,7 @@ TEST(death_with_pages_unlocked_in_the_callback_is_orderly)
     range[0] = P(range);
     range[1] = 8192;
     CHECK_STATUS(
-        client_control(client, open_caller(client, 0), CALLER_LOCK, range, 16, NULL, 0, NULL),
+        client_control(client, open_caller(client, 0), CODE_LOCK, range, 16, NULL, 0, NULL),
         STATUS_SUCCESS);
     client_destroy(client);
     CHECK_STATUS(set_notify("Notify", true), STATUS_SUCCESS);
@@ -553,7 +553,7 @@ TEST(death_with_a_locked_direct_request_unlocks_by_cancelling)
     struct client *client = program(CLIENT_USER);
     const client_handle file = open_caller(client, CLIENT_OVERLAPPED);
     char *memory = client_alloc(client, 3 * 4096);
-    CHECK_STATUS(client_control_start(client, file, CALLER_PEND_DIRECT, NULL, 0, memory + 4096,
+    CHECK_STATUS(client_control_start(client, file, CODE_PEND_DIRECT, NULL, 0, memory + 4096,
                                       8192, (struct client_io *)memory),
                  STATUS_PENDING);
     client_destroy(client);
@@ -573,7 +573,7 @@ TEST(death_leaves_a_duplicated_handle_and_its_file_alone)
     uint64_t *buffer = client_alloc(other, 4096);
     uint32_t transferred = 0;
     buffer[0] = 77;
-    CHECK_STATUS(client_control(other, copy, CALLER_ECHO, buffer, 8, buffer + 8, 8, &transferred),
+    CHECK_STATUS(client_control(other, copy, CODE_ECHO, buffer, 8, buffer + 8, 8, &transferred),
                  STATUS_SUCCESS);
     CHECK_EQ(transferred, 8);
     CHECK_EQ(buffer[8], 77);
@@ -628,7 +628,7 @@ static void run_hammer(void *context)
 
     while (buffer != NULL && status != STATUS_PROCESS_IS_TERMINATING && !NT_ERROR(status))
         status =
-            client_control(hammer->client, hammer->file, CALLER_ECHO, buffer, 8, buffer, 8, NULL);
+            client_control(hammer->client, hammer->file, CODE_ECHO, buffer, 8, buffer, 8, NULL);
 }
 
 static void die_under_load(enum nth_mode mode, uint32_t seed)
