@@ -31,6 +31,8 @@ enum { CHAIN_LIMIT = 32, FRAME_LIMIT = 4096, NESTING_LIMIT = 40, EFLAGS_SANE = 0
 
 #define CONTEXT_ALL              0x10001fu
 #define NONCONTINUABLE_EXCEPTION 0xC0000025u
+#define ACCESS_VIOLATION         0xC0000005u
+#define NULL_PAGES               0x10000u
 
 /* UNWIND_INFO, read through pointers into the image. */
 struct unwind_info {
@@ -537,6 +539,10 @@ static _Noreturn void unhandled(const struct nth_exception *record, const char *
 
     if (symbol)
         nth_stop_note("raised at %s", symbol);
+    if (record->code == ACCESS_VIOLATION && !is_return && record->count == 2 && i[1] < NULL_PAGES)
+        nth_stop("page-fault", "%s 0x%llx, a null pointer, or a field of one",
+                 i[0] == 8 ? "execution of" : i[0] == 1 ? "write to" : "read from",
+                 (unsigned long long)i[1]);
     nth_stop("unhandled-exception", "%s: exception 0x%08x at 0x%llx, parameters 0x%llx 0x%llx", why,
              record->code, (unsigned long long)record->address,
              (unsigned long long)(record->count > 0 ? i[0] : 0),

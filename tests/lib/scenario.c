@@ -9,7 +9,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#if defined(NTH_ASAN)
+#define SYS "out/amd64-asan/wintun.sys" /* built with address checks */
+#elif defined(NTH_TSAN)
+#define SYS "out/amd64-tsan/wintun.sys" /* built with race checks */
+#else
 #define SYS "out/amd64/wintun.sys"
+#endif
 #define INF "out/amd64/wintun.inf"
 
 struct nth_driver *scenario_driver;
