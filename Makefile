@@ -223,6 +223,16 @@ endef
 $(foreach s,$(SABOTAGES),$(eval $(call sabotaged_driver,$(s))))
 tests: $(SABOTAGES:%=$(OUT)/sabotage/%.sys)
 
+# ---- the bench -----------------------------------------------------------------------------------
+
+.PHONY: bench
+bench:
+	@scripts/setup build
+	@$(MAKE) driver $(OUT)/bench
+	@$(OUT)/bench
+$(OUT)/bench: $(patsubst %.c,$(OUT)/host-plain/%.o,$(wildcard tests/bench/*.c)) $(HOSTOBJ_plain)
+	$(CC) -o $@ $^ $(HOSTLIBS)
+
 # ---- checks and tests ----------------------------------------------------------------------------
 
 .PHONY: check test setup
