@@ -424,7 +424,7 @@ void ndis_nbl_move(struct ndis_nbl *list, enum ndis_nbl_state from, enum ndis_nb
                                      __ATOMIC_SEQ_CST))
         nth_stop(rule, "%s: list %p is %s, last handed over at %s", what, (void *)&list->nbl,
                  state_name(expected), nth_symbol_hook ? nth_symbol_hook(list->site) : "?");
-    list->site = nth_call_site();
+    list->site = nth_config.relaxed_memory ? 0 : nth_call_site();
 }
 
 VOID NTAPI NdisFreeNetBufferList(PNET_BUFFER_LIST NetBufferList)

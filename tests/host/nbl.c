@@ -254,6 +254,7 @@ TEST(list_offset_without_mdl_is_caught)
     CHECK(!"not caught");
 }
 
+#ifndef NTH_ASAN /* whose own report comes first */
 /* The list's memory is gone once it is freed: touching it stops the machine. */
 TEST(list_freed_twice_is_caught)
 {
@@ -266,6 +267,7 @@ TEST(list_freed_twice_is_caught)
     CALL(NdisFreeNetBufferList, P(l));
     CHECK(!"not caught");
 }
+#endif
 
 /* A relaxed machine reuses lists, and still knows one that is free. */
 TEST(list_freed_twice_is_caught_when_relaxed)
@@ -385,7 +387,7 @@ TEST(data_contiguous_is_in_place)
 /* "If the data is not contiguous": copied to Storage, or NULL without one. Every split. */
 TEST(data_split_is_copied_to_storage)
 {
-    UCHAR storage[32];
+    UCHAR storage[64];
 
     boot();
     struct puppet p = plug();

@@ -207,6 +207,7 @@ TEST(registered_device_left_at_unload_is_caught)
     CHECK(!"not caught");
 }
 
+#ifndef NTH_ASAN /* whose own report comes first */
 TEST(deregistered_twice_is_caught)
 {
     DEVICE_OBJECT *device;
@@ -220,6 +221,7 @@ TEST(deregistered_twice_is_caught)
     CALL(NdisDeregisterDeviceEx, P(handle));
     CHECK(!"not caught");
 }
+#endif
 
 /* ---- the adapter's own device ---- */
 

@@ -156,7 +156,7 @@ TEST(rw_lock_flag_at_passive_is_caught)
 
 static struct {
     NDIS_RW_LOCK_EX *lock;
-    LONG readers, writers, most_readers;
+    LONG readers, writers;
 } shared;
 
 static void reader(void *unused)
@@ -164,10 +164,8 @@ static void reader(void *unused)
     for (int i = 0; i < 300; i++) {
         LOCK_STATE_EX state;
         CALL(NdisAcquireRWLockRead, P(shared.lock), P(&state), 0);
-        const LONG now = __atomic_add_fetch(&shared.readers, 1, __ATOMIC_SEQ_CST);
+        __atomic_add_fetch(&shared.readers, 1, __ATOMIC_SEQ_CST);
         CHECK_EQ(__atomic_load_n(&shared.writers, __ATOMIC_SEQ_CST), 0);
-        if (now > shared.most_readers)
-            shared.most_readers = now;
         __atomic_sub_fetch(&shared.readers, 1, __ATOMIC_SEQ_CST);
         CALL(NdisReleaseRWLock, P(shared.lock), P(&state));
     }
