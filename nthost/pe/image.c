@@ -506,8 +506,10 @@ static void discard(struct nth_image *image)
     const uint64_t bit = 1ull << (image - nth_images);
     for (unsigned i = 0; i < NTH_IMAGES; i++)
         nth_images[i].provides &= ~bit;
-    if (image->base)
+    if (image->base) {
         nth_sanitize_forget(image);
+        nth_coverage_forget(image);
+    }
     if (was_live)
         retire(image);
     else if (image->base)

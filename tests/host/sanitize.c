@@ -101,6 +101,25 @@ FOUND(read_after_stack_array, "Stack", 16)
 FOUND(read_before_stack_array, "Stack", -1)
 FOUND(read_after_global, "Global", 24)
 
+/* SanitizerCoverage: a counter per edge, in the image; each is zero until it is taken. */
+TEST(coverage_counts_edges_taken)
+{
+    unsigned total, before;
+
+    boot(NTH_PARALLEL);
+    struct nth_image *image = load_variant("cov", "sanitize");
+    before = nth_coverage_count(&total);
+    CHECK(total > 20 && before < total / 2);
+    CHECK_EQ((int32_t)CALL4(image, "Magic", "no", 2, 0, 0), 0);
+    const unsigned refused = nth_coverage_count(&total);
+    CHECK(refused > before);
+    CHECK_EQ((int32_t)CALL4(image, "Magic", "WiNTUN", 6, 0, 0), 1);
+    CHECK(nth_coverage_count(&total) > refused);
+    nth_image_unload(image);
+    CHECK_EQ(nth_coverage_count(&total), 0);
+    CHECK_EQ(total, 0);
+}
+
 /* A fault is the driver's also when the check, not the access, would meet it. */
 TEST(address_check_leaves_wild_addresses_to_the_fault)
 {
