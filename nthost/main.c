@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SPECS = RUN_PORTS, LINES = 16, PATIENCE_MS = 5000 };
+enum { SPECS = RUN_PORTS, LINES = 16, PATIENCE_MS = 5000, LINK_MS = 3000 };
 
 struct options {
     struct nth_config config;
@@ -279,8 +279,19 @@ static bool set_up(const struct options *o)
     return start_clients(o);
 }
 
+/* A client that was just started takes a moment to bring its adapter's link up. */
+static void wait_link(struct run_port *port)
+{
+    const uint64_t deadline = run_now_ns() + LINK_MS * 1000000ULL;
+
+    while (!run_is_ending && run_now_ns() < deadline && port->tap &&
+           nth_link_state(nth_adapter_of(port->device))->MediaConnectState !=
+               MediaConnectStateConnected)
+        run_poll(run_now_ns() + 1000000);
+}
+
 /* Runs one --exec to its end; its exit status. */
-static int run_line(const char *text)
+static int run_line(const char *text, bool has_clients)
 {
     const int stdio[3] = {0, 1, 2};
     char *words[RUN_WORDS];
@@ -291,6 +302,8 @@ static int run_line(const char *text)
     struct run_port *port = run_port(line);
     if (!port)
         fprintf(stderr, "nthost: %s: no such adapter\n", text);
+    else if (has_clients)
+        wait_link(port);
     run_split(command, words);
     const int number = port ? run_exec(port, words, stdio) : -1;
     free(line);
@@ -307,7 +320,7 @@ static int serve(const struct options *o)
     int result = 0;
 
     for (unsigned i = 0; i < o->exec_count && !run_is_ending; i++) {
-        const int status = run_line(o->execs[i]);
+        const int status = run_line(o->execs[i], o->client_count != 0);
         result = status ? status : result;
     }
     if (o->exec_count && !o->control && o->seconds < 0)
