@@ -170,7 +170,7 @@ SANRUNTIME := $(OUT)/sanitize/runtime.obj $(OUT)/sanitize/sanitizer.lib
 define sanitized_driver
 $(OUT)/amd64-$(1)/driver/%.obj: driver/%.c Makefile VERSION
 	@mkdir -p $$(@D)
-	$$(CLANG) --target=$$(TRIPLE_amd64) $$(WINCC) $$(SAN_$(1)) -DTUN_VERSION='"$$(VERSION)"' -c $$< -o $$@
+	$$(CLANG) --target=$$(TRIPLE_amd64) $$(WINCC) $$(SAN_$(1)) $$(TUN_DEFINES) -c $$< -o $$@
 $(OUT)/amd64-$(1)/wintun.sys: $$(patsubst %.c,$(OUT)/amd64-$(1)/%.obj,$$(wildcard driver/*.c)) \
 		$(OUT)/amd64/driver/wintun.res $$(SANRUNTIME) $$(IMPORTS_amd64)
 	$$(LLD) $$(WINLD) /machine:x64 /pdb:$$(@:.sys=.pdb) /pdbaltpath:wintun.pdb /out:$$@ $$^
