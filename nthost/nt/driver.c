@@ -152,6 +152,7 @@ static void driver_finish(struct nth_driver *driver)
     wait_until_idle(driver);
     nth_ps_check_unload(base, size, driver->service);
     nth_ledger_check(base, size, driver->service);
+    nth_active_check((const void *)base, size); /* timers, DPCs and locks in its data */
     nth_name_remove(&driver->object->DriverName);
     driver_unlink(driver);
     nth_trace("driver %s is unloaded", driver->service);
