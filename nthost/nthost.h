@@ -29,7 +29,8 @@ enum nth_mode {
 
 struct nth_config {
     enum nth_mode mode;
-    uint32_t seed;         /* schedule of NTH_SERIAL; 0: always the same thread until it blocks */
+    uint32_t seed;         /* schedule of NTH_SERIAL; 0: always the same thread until it blocks, or
+                              has made 20,000 kernel calls */
     unsigned processors;   /* 1-64; 0 means 4 */
     uint32_t ndis_version; /* 0x6001E is 6.30; 0 means 6.89. What NdisGetVersion answers */
     bool relaxed_memory;   /* true: no fresh mappings and guard pages per allocation (bench, demo) */
@@ -84,6 +85,14 @@ struct nth_device_config {
                                    "Name:d=5" makes a REG_DWORD) */
     const void *security;       /* NULL, or self-relative security descriptor device property */
     size_t security_size;
+    const struct nth_device_property *properties; /* others, there before the device starts */
+    size_t property_count;
+};
+struct nth_device_property {
+    DEVPROPKEY key;
+    DEVPROPTYPE type;
+    const void *data;
+    uint32_t bytes;
 };
 
 /* AddDevice and IRP_MN_START_DEVICE. On failure the devnode is gone and *result NULL. */

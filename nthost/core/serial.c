@@ -14,7 +14,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CREEP_NS = 50, MEAN_TURN = 8 /* kernel calls a thread gets before another may run */ };
+enum {
+    CREEP_NS = 50,
+    MEAN_TURN = 8,        /* kernel calls a thread gets before another may run, with a seed */
+    LONGEST_TURN = 20000, /* without one: who only polls must let others make it true */
+};
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct nth_thread *threads, *running, *last_ran;
@@ -185,9 +189,10 @@ static void dispatch(void)
     next->cpu = (unsigned)nth_cpu_for(next, first);
     next->state = THREAD_RUNNING;
     running = next;
-    turn_left = is_seeded ? (int)(random_next() % (2 * MEAN_TURN)) : 0;
+    turn_left = is_seeded ? (int)(random_next() % (2 * MEAN_TURN)) : LONGEST_TURN;
     atomic_store(&next->go, 1);
-    nth_futex_wake(&next->go, 1);
+    if (next != nth_thread_self)
+        nth_futex_wake(&next->go, 1);
 }
 
 /* ---- giving the baton away and getting it ---- */
@@ -384,7 +389,7 @@ void nth_serial_point(struct nth_thread *self)
         wake_expired();
         pthread_mutex_unlock(&lock);
     }
-    if (!is_seeded || --turn_left >= 0)
+    if (--turn_left >= 0)
         return;
     nth_serial_yield(self);
 }

@@ -333,8 +333,11 @@ NTH_EXPORT(KeRevertToUserAffinityThreadEx, 1);
 
 /* ---- every processor ---- */
 
+static struct nth_mutex ipi_lock = NTH_MUTEX_INIT;
+
 /* One after the other, each time "on" that processor at IPI_LEVEL. In NTH_SERIAL nobody else runs
- * meanwhile; in NTH_PARALLEL other threads go on, which docs/fidelity.md says. */
+ * meanwhile, as no thread is preempted that has a host lock; in NTH_PARALLEL other threads go on,
+ * which docs/fidelity.md says. */
 ULONG_PTR NTAPI KeIpiGenericCall(PKIPI_BROADCAST_WORKER BroadcastFunction, ULONG_PTR Context)
 {
     if (nth_irql() >= APIC_IPI_LEVEL)
@@ -342,6 +345,7 @@ ULONG_PTR NTAPI KeIpiGenericCall(PKIPI_BROADCAST_WORKER BroadcastFunction, ULONG
     const KIRQL before = nth_irql_raise(APIC_IPI_LEVEL);
     const unsigned home = nth_cpu_current();
     ULONG_PTR result = 0;
+    nth_lock(&ipi_lock);
     for (unsigned cpu = 0; cpu < nth_cpu_count(); cpu++) {
         nth_cpu_pretend(cpu);
         const ULONG_PTR value = BroadcastFunction(Context);
@@ -349,6 +353,7 @@ ULONG_PTR NTAPI KeIpiGenericCall(PKIPI_BROADCAST_WORKER BroadcastFunction, ULONG
             result = value;
     }
     nth_cpu_pretend(home);
+    nth_unlock(&ipi_lock);
     nth_irql_lower(before);
     return result;
 }

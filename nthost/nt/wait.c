@@ -409,6 +409,11 @@ VOID NTAPI KeInitializeEvent(PRKEVENT Event, EVENT_TYPE Type, BOOLEAN State)
     if (Type != NotificationEvent && Type != SynchronizationEvent)
         nth_stop("bad-parameter", "KeInitializeEvent of type %d", Type);
     nth_wait_check_freed(Event, sizeof(*Event));
+    /* The headers initialise a fast mutex in line, and this is all that is seen of it: whatever
+     * lock was known at its address is another one now. */
+    const char *const mutex = (const char *)Event - offsetof(FAST_MUTEX, Event);
+    if (!nth_order_holds(mutex))
+        nth_order_forget(mutex, 1);
     nth_dispatcher_init_header(&Event->Header,
                                Type == NotificationEvent ? OBJECT_EVENT_NOTIFICATION
                                                          : OBJECT_EVENT_SYNCHRONIZATION,
@@ -519,6 +524,7 @@ NTH_EXPORT(KeReadStateSemaphore, 1);
 VOID NTAPI KeInitializeMutex(PRKMUTEX Mutex, ULONG Level)
 {
     nth_wait_check_freed(Mutex, sizeof(*Mutex));
+    nth_order_forget(Mutex, sizeof(*Mutex));
     memset(Mutex, 0, sizeof(*Mutex));
     nth_dispatcher_init_header(&Mutex->Header, OBJECT_MUTANT, sizeof(*Mutex) / sizeof(LONG), 1);
     Mutex->ApcDisable = 1;
