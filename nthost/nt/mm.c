@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 /* Where user memory lies. AddressSanitizer and ThreadSanitizer leave different places free. */
@@ -386,11 +387,23 @@ static bool is_hidden(uintptr_t address)
 
 static struct sigaction former;
 
-/* A fault of host code that serves no driver (nt/ is asked last, by pe/): host locks are not held
- * where user memory is touched, so mm_lock is free. */
-static void on_host_fault(int signal, siginfo_t *info, void *context)
+/* The memory functions that drivers import act for the driver (pe/routines.c). */
+extern const char nth_memory_begin[], nth_memory_end[];
+
+static bool is_driver_code(uintptr_t pc)
 {
-    if (is_hidden((uintptr_t)info->si_addr)) {
+    return nth_image_at(pc) ||
+           (pc >= (uintptr_t)nth_memory_begin && pc < (uintptr_t)nth_memory_end);
+}
+
+/* Asked before pe/'s handler. Host code holds no host lock where it touches user memory, so mm_lock
+ * is free. */
+static void on_fault(int signal, siginfo_t *info, void *context)
+{
+    const ucontext_t *machine = context;
+
+    if (is_hidden((uintptr_t)info->si_addr) &&
+        !is_driver_code((uintptr_t)machine->uc_mcontext.gregs[REG_RIP])) {
         nth_lock(&mm_lock);
         struct slot *slot = slot_at((uintptr_t)info->si_addr);
         if (slot && slot->is_closed)
@@ -404,12 +417,14 @@ static void on_host_fault(int signal, siginfo_t *info, void *context)
         sigaction(signal, &former, NULL); /* and it faults again */
 }
 
-/* Before pe/ installs its own handler, which passes on what it does not answer. */
-static __attribute__((constructor)) void install_fault_handler(void)
+static void install_fault_handler(void)
 {
-    const struct sigaction action = {.sa_sigaction = on_host_fault,
-                                     .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    static bool is_installed;
+    const struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
 
+    if (is_installed || !is_exclusive())
+        return;
+    is_installed = true;
     sigaction(SIGSEGV, &action, &former);
 }
 
@@ -806,6 +821,7 @@ static void mm_boot(const struct nth_config *config)
     (void)config;
     nth_user_address_hook = is_user_address;
     nth_switch_hook = on_switch;
+    install_fault_handler();
 }
 
 static void mm_shutdown(void)
