@@ -13,7 +13,7 @@ static PDRIVER_DISPATCH
     NdisDispatch[IRP_MJ_MAXIMUM_FUNCTION + 1]; /* constant after CompatInstall */
 
 /* The adapter whose device this is, or NULL: not initialised yet, or halted. */
-static TUN_ADAPTER *CompatFindLocked(_In_ const DEVICE_OBJECT *Device)
+static TUN_ADAPTER *CompatFindLocked(const DEVICE_OBJECT *Device)
 {
     for (LIST_ENTRY *Entry = Driver.Adapters.Flink; Entry != &Driver.Adapters;
          Entry = Entry->Flink) {
@@ -25,7 +25,7 @@ static TUN_ADAPTER *CompatFindLocked(_In_ const DEVICE_OBJECT *Device)
 }
 
 /* NDIS lets anybody open the device, so access is checked here. */
-static NTSTATUS CompatRegister(_In_ const DEVICE_OBJECT *Device, _In_ IRP *Irp)
+static NTSTATUS CompatRegister(const DEVICE_OBJECT *Device, IRP *Irp)
 {
     SECURITY_SUBJECT_CONTEXT Subject;
 
@@ -45,8 +45,7 @@ static NTSTATUS CompatRegister(_In_ const DEVICE_OBJECT *Device, _In_ IRP *Irp)
     return Status;
 }
 
-static VOID CompatLeave(_In_ const DEVICE_OBJECT *Device, _In_ const FILE_OBJECT *File,
-                        BOOLEAN IsClose)
+static VOID CompatLeave(const DEVICE_OBJECT *Device, const FILE_OBJECT *File, BOOLEAN IsClose)
 {
     DriverLock();
     TUN_ADAPTER *Adapter = CompatFindLocked(Device);
@@ -63,7 +62,7 @@ static VOID CompatLeave(_In_ const DEVICE_OBJECT *Device, _In_ const FILE_OBJECT
  * A handle to NDIS's device vetoes the removal. Its session ends, the client sees that and closes;
  * it is given two seconds, and then NDIS decides. Nobody's handle is closed for him.
  */
-static VOID CompatQueryRemove(_In_ const DEVICE_OBJECT *Device)
+static VOID CompatQueryRemove(const DEVICE_OBJECT *Device)
 {
     LARGE_INTEGER Timeout = {.QuadPart = -2 * 10000000LL};
 
@@ -83,7 +82,7 @@ static VOID CompatQueryRemove(_In_ const DEVICE_OBJECT *Device)
     AdapterDereference(Adapter);
 }
 
-static VOID CompatCancelRemove(_In_ const DEVICE_OBJECT *Device)
+static VOID CompatCancelRemove(const DEVICE_OBJECT *Device)
 {
     DriverLock();
     TUN_ADAPTER *Adapter = CompatFindLocked(Device);
@@ -92,8 +91,7 @@ static VOID CompatCancelRemove(_In_ const DEVICE_OBJECT *Device)
     DriverUnlock();
 }
 
-static DRIVER_DISPATCH CompatDispatch;
-_Use_decl_annotations_ static NTSTATUS CompatDispatch(DEVICE_OBJECT *Device, IRP *Irp)
+static NTSTATUS NTAPI CompatDispatch(DEVICE_OBJECT *Device, IRP *Irp)
 {
     const IO_STACK_LOCATION *Stack = IoGetCurrentIrpStackLocation(Irp);
     const UCHAR Major = Stack->MajorFunction;

@@ -69,6 +69,57 @@ _Use_decl_annotations_ NTSTATUS DeviceCheckAccess(const TUN_ADAPTER *Adapter,
     return Status;
 }
 
+/* ---- File sessions ---- */
+
+/* Session and ring are one block. */
+static NTSTATUS FileSessionBeginLocked(TUN_ADAPTER *Adapter, HANDLE Process)
+{
+    TUN_SESSION *Session = PoolAlloc(sizeof(*Session) + TUN_FILE_CAPACITY + WINTUN_RING_OVERHEAD);
+
+    if (!Session)
+        return STATUS_INSUFFICIENT_RESOURCES;
+    Session->Kind = WintunSessionFile;
+    Session->Process = Process;
+    RingCreate(&Session->ToUser, (UCHAR *)(Session + 1), TUN_FILE_CAPACITY);
+    RingCreate(&Session->Read, (UCHAR *)(Session + 1), TUN_FILE_CAPACITY);
+    NTSTATUS Status = SessionBeginLocked(Adapter, Session);
+    if (!NT_SUCCESS(Status))
+        PoolFree(Session);
+    return Status;
+}
+
+/* Makes the file one of its process's session, which begins with the first read or write. */
+static NTSTATUS FileJoin(TUN_FILE *File, KPROCESSOR_MODE Mode)
+{
+    TUN_ADAPTER *Adapter = File->Adapter;
+    const HANDLE Process = Mode == UserMode ? PsGetCurrentProcessId() : NULL;
+    const LONG Current = ReadNoFence(&Adapter->ReadSession);
+    NTSTATUS Status = STATUS_SUCCESS;
+
+    if (Current && ReadNoFence(&File->Member) == Current)
+        return STATUS_SUCCESS;
+    DriverLock();
+    if (File->Member == TUN_MEMBER_CLOSED)
+        Status = STATUS_FILE_FORCED_CLOSED;
+    else if (Adapter->IsStarting)
+        Status = STATUS_ALREADY_INITIALIZED;
+    else if (!Adapter->Session)
+        Status = FileSessionBeginLocked(Adapter, Process);
+    TUN_SESSION *Session = Adapter->Session;
+    if (NT_SUCCESS(Status) && File->Member != Session->Id) {
+        if (Session->Kind == WintunSessionFile && Session->Process == Process) {
+            WriteNoFence(&File->Member, Session->Id);
+            Session->Files++;
+        } else {
+            Status = STATUS_ALREADY_INITIALIZED;
+        }
+    }
+    DriverUnlock();
+    if (NT_SUCCESS(Status))
+        SessionAwaitLink(Adapter);
+    return Status;
+}
+
 /* ---- Bundles ---- */
 
 /* Bytes of the first record, and its packet's; 0 when it is malformed. Size is read once. */
@@ -88,7 +139,7 @@ _Use_decl_annotations_ ULONG BundleRecord(const UCHAR *Bundle, ULONG Left, ULONG
 }
 
 /* As many whole packets as fit; the caller has seen that there is one, and any one fits. */
-static ULONG BundleFill(_Inout_ TUN_RING *Ring, _Out_writes_bytes_(Room) UCHAR *Bundle, ULONG Room)
+static ULONG BundleFill(TUN_RING *Ring, UCHAR *Bundle, ULONG Room)
 {
     const UCHAR *Packet;
     ULONG Size, Used = 0;
@@ -104,7 +155,7 @@ static ULONG BundleFill(_Inout_ TUN_RING *Ring, _Out_writes_bytes_(Room) UCHAR *
         RtlCopyMemory(Record + sizeof(WINTUN_BUNDLE_RECORD), Packet, Size);
         RtlZeroMemory(Record + sizeof(WINTUN_BUNDLE_RECORD) + Size,
                       Bytes - sizeof(WINTUN_BUNDLE_RECORD) - Size);
-        RingStep(Ring, Size);
+        RingPass(Ring, Size);
         Used += Bytes;
     }
     RingRelease(Ring);
@@ -113,35 +164,30 @@ static ULONG BundleFill(_Inout_ TUN_RING *Ring, _Out_writes_bytes_(Room) UCHAR *
 
 /* ---- Pending reads: a cancel-safe queue that only files of the current session get into ---- */
 
-static LONG FileMember(_In_ IRP *Irp)
+static LONG FileMember(IRP *Irp)
 {
     return ReadNoFence(
         &((TUN_FILE *)IoGetCurrentIrpStackLocation(Irp)->FileObject->FsContext)->Member);
 }
 
-static IO_CSQ_INSERT_IRP_EX ReadsInsert;
-_Use_decl_annotations_ static NTSTATUS ReadsInsert(IO_CSQ *Csq, IRP *Irp, PVOID Context)
+static NTSTATUS NTAPI ReadsInsert(IO_CSQ *Csq, IRP *Irp, PVOID Context)
 {
     TUN_ADAPTER *Adapter = CONTAINING_RECORD(Csq, TUN_ADAPTER, Csq);
 
-    UNREFERENCED_PARAMETER(Context);
     if (FileMember(Irp) != Adapter->ReadSession)
         return STATUS_FILE_FORCED_CLOSED;
     InsertTailList(&Adapter->Reads, &Irp->Tail.Overlay.ListEntry);
     return STATUS_SUCCESS;
 }
 
-static IO_CSQ_REMOVE_IRP ReadsRemove;
-_Use_decl_annotations_ static VOID ReadsRemove(IO_CSQ *Csq, IRP *Irp)
+static VOID NTAPI ReadsRemove(IO_CSQ *Csq, IRP *Irp)
 {
-    UNREFERENCED_PARAMETER(Csq);
     RemoveEntryList(&Irp->Tail.Overlay.ListEntry);
 }
 
 /* Context: a file, whose reads are wanted; NULL, those of the session; the adapter, those of none.
  */
-static IO_CSQ_PEEK_NEXT_IRP ReadsPeek;
-_Use_decl_annotations_ static IRP *ReadsPeek(IO_CSQ *Csq, IRP *Irp, PVOID Context)
+static IRP *NTAPI ReadsPeek(IO_CSQ *Csq, IRP *Irp, PVOID Context)
 {
     TUN_ADAPTER *Adapter = CONTAINING_RECORD(Csq, TUN_ADAPTER, Csq);
 
@@ -156,22 +202,18 @@ _Use_decl_annotations_ static IRP *ReadsPeek(IO_CSQ *Csq, IRP *Irp, PVOID Contex
     return NULL;
 }
 
-static IO_CSQ_ACQUIRE_LOCK ReadsLock;
-_Use_decl_annotations_ static VOID ReadsLock(IO_CSQ *Csq, KIRQL *Irql)
+static VOID NTAPI ReadsLock(IO_CSQ *Csq, KIRQL *Irql)
 {
     KeAcquireSpinLock(&CONTAINING_RECORD(Csq, TUN_ADAPTER, Csq)->ReadLock, Irql);
 }
 
-static IO_CSQ_RELEASE_LOCK ReadsUnlock;
-_Use_decl_annotations_ static VOID ReadsUnlock(IO_CSQ *Csq, KIRQL Irql)
+static VOID NTAPI ReadsUnlock(IO_CSQ *Csq, KIRQL Irql)
 {
     KeReleaseSpinLock(&CONTAINING_RECORD(Csq, TUN_ADAPTER, Csq)->ReadLock, Irql);
 }
 
-static IO_CSQ_COMPLETE_CANCELED_IRP ReadsCanceled;
-_Use_decl_annotations_ static VOID ReadsCanceled(IO_CSQ *Csq, IRP *Irp)
+static VOID NTAPI ReadsCanceled(IO_CSQ *Csq, IRP *Irp)
 {
-    UNREFERENCED_PARAMETER(Csq);
     DeviceComplete(Irp, STATUS_CANCELLED, 0);
 }
 
@@ -192,10 +234,14 @@ _Use_decl_annotations_ VOID ReadsAllow(TUN_ADAPTER *Adapter, LONG SessionId)
     KeReleaseSpinLock(&Adapter->ReadLock, Irql);
 }
 
-static VOID ReadsCancel(_In_ TUN_ADAPTER *Adapter, _In_ PVOID Context, NTSTATUS Status)
+static VOID ReadsCancel(TUN_ADAPTER *Adapter, PVOID Context, NTSTATUS Status)
 {
-    for (IRP *Irp; (Irp = IoCsqRemoveNextIrp(&Adapter->Csq, Context)) != NULL;)
+    for (;;) {
+        IRP *Irp = IoCsqRemoveNextIrp(&Adapter->Csq, Context);
+        if (!Irp)
+            return;
         DeviceComplete(Irp, Status, 0);
+    }
 }
 
 /* Completes what ended sessions have left. */
@@ -205,7 +251,7 @@ _Use_decl_annotations_ VOID ReadsFlush(TUN_ADAPTER *Adapter)
 }
 
 /* Completes one read, if there are one and a packet. */
-static BOOLEAN ReadServe(_In_ TUN_ADAPTER *Adapter)
+static BOOLEAN ReadServe(TUN_ADAPTER *Adapter)
 {
     IRP *Irp = NULL;
     ULONG Size, Used = 0;
@@ -215,10 +261,10 @@ static BOOLEAN ReadServe(_In_ TUN_ADAPTER *Adapter)
     TUN_SESSION *Session = GateEnter(Adapter, &Irql);
     if (!Session)
         return FALSE;
-    if (Session->Kind == WintunSessionFile && RingPeek(&Session->Reads, &Packet, &Size) == RingDone)
+    if (Session->Kind == WintunSessionFile && RingPeek(&Session->Read, &Packet, &Size) == RingDone)
         Irp = IoCsqRemoveNextIrp(&Adapter->Csq, NULL);
     if (Irp)
-        Used = BundleFill(&Session->Reads,
+        Used = BundleFill(&Session->Read,
                           MmGetSystemAddressForMdlSafe(Irp->MdlAddress, Driver.MapPriority),
                           IoGetCurrentIrpStackLocation(Irp)->Parameters.Read.Length);
     GateLeave(Adapter, Irql);
@@ -254,7 +300,7 @@ _Use_decl_annotations_ VOID ReadsPump(TUN_ADAPTER *Adapter, ULONG Turns)
 
 /* ---- Requests ---- */
 
-static NTSTATUS FileOpen(_In_ IRP *Irp, _In_ IO_STACK_LOCATION *Stack)
+static NTSTATUS FileOpen(IRP *Irp, IO_STACK_LOCATION *Stack)
 {
     FILE_OBJECT *FileObject = Stack->FileObject;
     const IO_SECURITY_CONTEXT *Security = Stack->Parameters.Create.SecurityContext;
@@ -296,7 +342,7 @@ static NTSTATUS FileOpen(_In_ IRP *Irp, _In_ IO_STACK_LOCATION *Stack)
 }
 
 /* Pends, always: the read may be completed before this returns. */
-static NTSTATUS FileRead(_In_ TUN_FILE *File, _In_ IRP *Irp, ULONG Bytes)
+static NTSTATUS FileRead(TUN_FILE *File, IRP *Irp, ULONG Bytes)
 {
     TUN_ADAPTER *Adapter = File->Adapter;
 
@@ -304,7 +350,7 @@ static NTSTATUS FileRead(_In_ TUN_FILE *File, _In_ IRP *Irp, ULONG Bytes)
         return DeviceComplete(Irp, STATUS_INVALID_PARAMETER, 0);
     if (!MmGetSystemAddressForMdlSafe(Irp->MdlAddress, Driver.MapPriority))
         return DeviceComplete(Irp, STATUS_INSUFFICIENT_RESOURCES, 0);
-    NTSTATUS Status = SessionJoin(Adapter, &File->Member, Irp->RequestorMode);
+    NTSTATUS Status = FileJoin(File, Irp->RequestorMode);
     if (!NT_SUCCESS(Status))
         return DeviceComplete(Irp, Status, 0);
     IoMarkIrpPending(Irp);
@@ -319,7 +365,7 @@ static NTSTATUS FileRead(_In_ TUN_FILE *File, _In_ IRP *Irp, ULONG Bytes)
 
 /* The framing is checked before anything is delivered; a paused adapter discards, it does not fail.
  */
-static NTSTATUS FileWrite(_In_ TUN_FILE *File, _In_ IRP *Irp, ULONG Bytes)
+static NTSTATUS FileWrite(TUN_FILE *File, IRP *Irp, ULONG Bytes)
 {
     const UCHAR *Bundle = NULL;
 
@@ -334,14 +380,13 @@ static NTSTATUS FileWrite(_In_ TUN_FILE *File, _In_ IRP *Irp, ULONG Bytes)
         if (!Record)
             return STATUS_INVALID_PARAMETER;
     }
-    NTSTATUS Status = SessionJoin(File->Adapter, &File->Member, Irp->RequestorMode);
+    NTSTATUS Status = FileJoin(File, Irp->RequestorMode);
     if (NT_SUCCESS(Status))
         ReceiveBundle(File->Adapter, Bundle, Bytes);
     return Status;
 }
 
-static NTSTATUS FileQuery(_In_ TUN_ADAPTER *Adapter, _In_ IRP *Irp, ULONG Bytes,
-                          _Out_ ULONG_PTR *Written)
+static NTSTATUS FileQuery(TUN_ADAPTER *Adapter, IRP *Irp, ULONG Bytes, ULONG_PTR *Written)
 {
     WINTUN_QUERY Answer = {
         .Size = sizeof(Answer),
@@ -364,13 +409,12 @@ static NTSTATUS FileQuery(_In_ TUN_ADAPTER *Adapter, _In_ IRP *Irp, ULONG Bytes,
     DriverUnlock();
     for (ULONG Counter = 0; Counter < WintunCounterCount; Counter++)
         Answer.Counters[Counter] = (ULONG64)ReadNoFence64(&Adapter->Counters[Counter]);
-    *Written = Least(Bytes, sizeof(Answer));
+    *Written = Bytes < sizeof(Answer) ? Bytes : sizeof(Answer);
     RtlCopyMemory(Irp->AssociatedIrp.SystemBuffer, &Answer, *Written);
     return STATUS_SUCCESS;
 }
 
-static NTSTATUS FileControl(_In_ TUN_FILE *File, _In_ IRP *Irp, _In_ IO_STACK_LOCATION *Stack,
-                            _Out_ ULONG_PTR *Written)
+static NTSTATUS FileControl(TUN_FILE *File, IRP *Irp, IO_STACK_LOCATION *Stack, ULONG_PTR *Written)
 {
     switch (Stack->Parameters.DeviceIoControl.IoControlCode) {
     case WINTUN_IOCTL_REGISTER_RINGS:
@@ -383,15 +427,13 @@ static NTSTATUS FileControl(_In_ TUN_FILE *File, _In_ IRP *Irp, _In_ IO_STACK_LO
     }
 }
 
-static DRIVER_DISPATCH DeviceDispatch;
-_Use_decl_annotations_ static NTSTATUS DeviceDispatch(DEVICE_OBJECT *Device, IRP *Irp)
+static NTSTATUS NTAPI DeviceDispatch(DEVICE_OBJECT *Device, IRP *Irp)
 {
     IO_STACK_LOCATION *Stack = IoGetCurrentIrpStackLocation(Irp);
     TUN_FILE *File = Stack->FileObject ? Stack->FileObject->FsContext : NULL;
     ULONG_PTR Information = 0;
     NTSTATUS Status = STATUS_SUCCESS;
 
-    UNREFERENCED_PARAMETER(Device);
     switch (Stack->MajorFunction) {
     case IRP_MJ_CREATE:
         Status = FileOpen(Irp, Stack);
@@ -438,9 +480,7 @@ static NTSTATUS DeviceCreateLocked(VOID)
     UNICODE_STRING Security =
         RTL_CONSTANT_STRING(L"D:P(A;;GA;;;SY)(A;;GRGWGX;;;BA)(A;;GRGWGX;;;WD)(A;;GRGWGX;;;RC)");
     NDIS_DEVICE_OBJECT_ATTRIBUTES Attributes = {
-        .Header = {.Type = NDIS_OBJECT_TYPE_DEVICE_OBJECT_ATTRIBUTES,
-                   .Revision = NDIS_DEVICE_OBJECT_ATTRIBUTES_REVISION_1,
-                   .Size = NDIS_SIZEOF_DEVICE_OBJECT_ATTRIBUTES_REVISION_1},
+        .Header = TUN_HEADER(DEVICE_OBJECT_ATTRIBUTES, DEVICE_OBJECT_ATTRIBUTES, 1),
         .DeviceName = &Name,
         .SymbolicName = &Link,
         .MajorFunctions = Majors,
@@ -456,11 +496,62 @@ static NTSTATUS DeviceCreateLocked(VOID)
     return Status;
 }
 
+/* "{NetCfgInstanceId}", from the adapter's driver key. */
+static NTSTATUS NameRead(TUN_ADAPTER *Adapter)
+{
+    NDIS_CONFIGURATION_OBJECT Object = {
+        .Header = TUN_HEADER(CONFIGURATION_OBJECT, CONFIGURATION_OBJECT, 1),
+        .NdisHandle = Adapter->Handle};
+    UNICODE_STRING Keyword = RTL_CONSTANT_STRING(L"NetCfgInstanceId");
+    NDIS_CONFIGURATION_PARAMETER *Value;
+    NDIS_HANDLE Configuration;
+
+    NDIS_STATUS Status = NdisOpenConfigurationEx(&Object, &Configuration);
+    if (Status != NDIS_STATUS_SUCCESS)
+        return Status;
+    NdisReadConfiguration(&Status, &Value, Configuration, &Keyword, NdisParameterString);
+    Adapter->Name = (UNICODE_STRING){.MaximumLength = sizeof(Adapter->NameBuffer),
+                                     .Buffer = Adapter->NameBuffer};
+    if (Status == NDIS_STATUS_SUCCESS)
+        RtlCopyUnicodeString(&Adapter->Name, &Value->ParameterData.StringData);
+    NdisCloseConfiguration(Configuration);
+    return Status;
+}
+
+/* Who may use the adapter, if an administrator has said so and leaves no doubt; NULL: the default.
+ */
+static SECURITY_DESCRIPTOR *SecurityRead(DEVICE_OBJECT *Pdo)
+{
+    static const DEVPROPKEY Key = {WINTUN_PROPERTY_FMTID, WINTUN_PROPERTY_SECURITY};
+    ULONG Bytes = 0;
+    DEVPROPTYPE Type;
+
+    if (IoGetDevicePropertyData(Pdo, &Key, 0, 0, 0, NULL, &Bytes, &Type) != STATUS_BUFFER_TOO_SMALL)
+        return NULL;
+    SECURITY_DESCRIPTOR *Security = PoolAlloc(Bytes);
+    if (Security &&
+        NT_SUCCESS(IoGetDevicePropertyData(Pdo, &Key, 0, 0, Bytes, Security, &Bytes, &Type)) &&
+        Type == DEVPROP_TYPE_SECURITY_DESCRIPTOR &&
+        RtlValidRelativeSecurityDescriptor(Security, Bytes,
+                                           OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION))
+        return Security;
+    PoolFree(Security);
+    return NULL;
+}
+
 /* Shows the adapter to programs; the first makes the device. */
 _Use_decl_annotations_ NTSTATUS DeviceAdd(TUN_ADAPTER *Adapter)
 {
+    DEVICE_OBJECT *Pdo, *Next;
+
+    NdisMGetDeviceProperty(Adapter->Handle, &Pdo, &Adapter->Device, &Next, NULL, NULL);
+    Adapter->Security = SecurityRead(Pdo);
+    NTSTATUS Status = NameRead(Adapter);
+    if (!NT_SUCCESS(Status))
+        return Status;
     DriverLock();
-    NTSTATUS Status = DeviceHandle ? STATUS_SUCCESS : DeviceCreateLocked();
+    if (!DeviceHandle)
+        Status = DeviceCreateLocked();
     if (NT_SUCCESS(Status))
         InsertTailList(&Driver.Adapters, &Adapter->Entry);
     DriverUnlock();

@@ -26,8 +26,7 @@ _Use_decl_annotations_ VOID PoolFree(PVOID Memory)
         ExFreePoolWithTag(Memory, TUN_TAG);
 }
 
-/* A mutex, not a spin lock, because some holders wait for a gate; it also keeps its holder from
- * being suspended. */
+/* A mutex, because some holders wait for a gate; it also keeps its holder from being suspended. */
 VOID DriverLock(VOID)
 {
     KeWaitForSingleObject(&Driver.Mutex, Executive, KernelMode, FALSE, NULL);
@@ -38,44 +37,25 @@ VOID DriverUnlock(VOID)
     KeReleaseMutex(&Driver.Mutex, FALSE);
 }
 
-/* No instance is left, so there is no adapter for the process callback to find, and no session. */
-static MINIPORT_UNLOAD DriverUnload;
-_Use_decl_annotations_ static VOID DriverUnload(DRIVER_OBJECT *DriverObject)
+/* No adapter is left, so the process callback finds nothing; after its removal it does not run. */
+static VOID NTAPI DriverUnload(DRIVER_OBJECT *DriverObject)
 {
-    UNREFERENCED_PARAMETER(DriverObject);
     PsSetCreateProcessNotifyRoutine(SessionProcessNotify, TRUE);
     NdisMDeregisterMiniportDriver(Driver.Handle);
 }
 
-/* Nothing is ever kept that could be cancelled, and nothing outlives the adapter's power. */
-static MINIPORT_CANCEL_SEND CancelNothing;
-_Use_decl_annotations_ static VOID CancelNothing(NDIS_HANDLE Context, PVOID Id)
-{
-    UNREFERENCED_PARAMETER(Context);
-    UNREFERENCED_PARAMETER(Id);
-}
+/* No list and no request is ever kept, and there is no hardware. */
+static VOID NTAPI CancelNothing(NDIS_HANDLE Context, PVOID Id) {}
 
-static MINIPORT_SHUTDOWN ShutdownNothing;
-_Use_decl_annotations_ static VOID ShutdownNothing(NDIS_HANDLE Context, NDIS_SHUTDOWN_ACTION Action)
-{
-    UNREFERENCED_PARAMETER(Context);
-    UNREFERENCED_PARAMETER(Action);
-}
+static VOID NTAPI ShutdownNothing(NDIS_HANDLE Context, NDIS_SHUTDOWN_ACTION Action) {}
 
-/* The newest revision that the negotiated version knows; version first, so a refusal undoes
- * nothing. */
-static NTSTATUS MiniportRegister(_In_ DRIVER_OBJECT *DriverObject,
-                                 _In_ UNICODE_STRING *RegistryPath)
+DRIVER_INITIALIZE DriverEntry;
+_Use_decl_annotations_ NTSTATUS DriverEntry(DRIVER_OBJECT *DriverObject,
+                                            UNICODE_STRING *RegistryPath)
 {
-    const BOOLEAN HasSynchronous = Driver.NdisVersion >= NDIS_RUNTIME_VERSION_680;
+    UNICODE_STRING AllocatePool2 = RTL_CONSTANT_STRING(L"ExAllocatePool2");
     NDIS_MINIPORT_DRIVER_CHARACTERISTICS Miniport = {
-        .Header = {.Type = NDIS_OBJECT_TYPE_MINIPORT_DRIVER_CHARACTERISTICS,
-                   .Revision = HasSynchronous ? NDIS_MINIPORT_DRIVER_CHARACTERISTICS_REVISION_3
-                                              : NDIS_MINIPORT_DRIVER_CHARACTERISTICS_REVISION_2,
-                   .Size = HasSynchronous ? NDIS_SIZEOF_MINIPORT_DRIVER_CHARACTERISTICS_REVISION_3
-                                          : NDIS_SIZEOF_MINIPORT_DRIVER_CHARACTERISTICS_REVISION_2},
-        .MajorNdisVersion = (UCHAR)(Driver.NdisVersion >> 16),
-        .MinorNdisVersion = (UCHAR)Driver.NdisVersion,
+        .Header = TUN_HEADER(MINIPORT_DRIVER_CHARACTERISTICS, MINIPORT_DRIVER_CHARACTERISTICS, 2),
         .MajorDriverVersion = TUN_VERSION_MAJOR,
         .MinorDriverVersion = TUN_VERSION_MINOR,
         .Flags = NDIS_WDM_DRIVER,
@@ -96,18 +76,16 @@ static NTSTATUS MiniportRegister(_In_ DRIVER_OBJECT *DriverObject,
         .SynchronousOidRequestHandler = OidDirect,
     };
 
-    return NdisMRegisterMiniportDriver(DriverObject, RegistryPath, NULL, &Miniport, &Driver.Handle);
-}
-
-DRIVER_INITIALIZE DriverEntry;
-_Use_decl_annotations_ NTSTATUS DriverEntry(DRIVER_OBJECT *DriverObject,
-                                            UNICODE_STRING *RegistryPath)
-{
-    UNICODE_STRING AllocatePool2 = RTL_CONSTANT_STRING(L"ExAllocatePool2");
-
-    Driver.NdisVersion = Least(NdisGetVersion(), NDIS_NEWEST);
+    /* Versions first, so that a refusal has nothing to undo. Revisions follow from the version. */
+    Driver.NdisVersion = NdisGetVersion() < NDIS_NEWEST ? NdisGetVersion() : NDIS_NEWEST;
     if (Driver.NdisVersion < NDIS_RUNTIME_VERSION_620)
         return NDIS_STATUS_UNSUPPORTED_REVISION;
+    Miniport.MajorNdisVersion = (UCHAR)(Driver.NdisVersion >> 16);
+    Miniport.MinorNdisVersion = (UCHAR)Driver.NdisVersion;
+    if (Driver.NdisVersion >= NDIS_RUNTIME_VERSION_680) {
+        Miniport.Header.Revision = NDIS_MINIPORT_DRIVER_CHARACTERISTICS_REVISION_3;
+        Miniport.Header.Size = NDIS_SIZEOF_MINIPORT_DRIVER_CHARACTERISTICS_REVISION_3;
+    }
     /* NDIS 6.30 came with Windows 8, and with it memory that cannot be executed. */
     const BOOLEAN HasNoExecute = Driver.NdisVersion >= NDIS_RUNTIME_VERSION_630;
     Driver.PoolType = HasNoExecute ? NonPagedPoolNx : NonPagedPool;
@@ -119,7 +97,8 @@ _Use_decl_annotations_ NTSTATUS DriverEntry(DRIVER_OBJECT *DriverObject,
     NTSTATUS Status = PsSetCreateProcessNotifyRoutine(SessionProcessNotify, FALSE);
     if (!NT_SUCCESS(Status))
         return Status;
-    Status = MiniportRegister(DriverObject, RegistryPath);
+    Status =
+        NdisMRegisterMiniportDriver(DriverObject, RegistryPath, NULL, &Miniport, &Driver.Handle);
     if (NT_SUCCESS(Status))
         CompatInstall(DriverObject);
     else

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (C) 2026 Wintun authors */
 /*
- * OID requests: all of them answered at once, from one table. What an adapter of this kind has no
- * use for is accepted where NDIS needs it to be, and does nothing.
+ * OID requests, all of them answered at once. What NDIS requires and an adapter of this kind has no
+ * use for is accepted and does nothing.
  */
 #include "tun.h"
 
@@ -27,23 +27,9 @@ const NDIS_OID OidList[] = {
 };
 const ULONG OidListBytes = sizeof(OidList);
 
-static const struct {
-    NDIS_OID Oid;
-    ULONG Value;
-} Constants[] = {
-    {OID_GEN_MAXIMUM_TOTAL_SIZE, WINTUN_MAX_PACKET},
-    {OID_GEN_TRANSMIT_BUFFER_SPACE, WINTUN_RING_MAX_CAPACITY},
-    {OID_GEN_RECEIVE_BUFFER_SPACE, WINTUN_RING_MAX_CAPACITY},
-    {OID_GEN_TRANSMIT_BLOCK_SIZE, WINTUN_MAX_PACKET},
-    {OID_GEN_RECEIVE_BLOCK_SIZE, WINTUN_MAX_PACKET},
-    {OID_GEN_VENDOR_ID, 0x00FFFFFF}, /* none assigned */
-    {OID_GEN_VENDOR_DRIVER_VERSION, TUN_VERSION_MAJOR << 16 | TUN_VERSION_MINOR},
-};
-
-static NDIS_STATUS OidAnswer(_Inout_ NDIS_OID_REQUEST *Request,
-                             _In_reads_bytes_(Bytes) const VOID *Data, ULONG Bytes)
+static NDIS_STATUS OidAnswer(NDIS_OID_REQUEST *Request, const VOID *Data, ULONG Bytes, ULONG Needed)
 {
-    Request->DATA.QUERY_INFORMATION.BytesNeeded = Bytes;
+    Request->DATA.QUERY_INFORMATION.BytesNeeded = Needed;
     if (Request->DATA.QUERY_INFORMATION.InformationBufferLength < Bytes)
         return NDIS_STATUS_BUFFER_TOO_SHORT;
     RtlCopyMemory(Request->DATA.QUERY_INFORMATION.InformationBuffer, Data, Bytes);
@@ -51,86 +37,85 @@ static NDIS_STATUS OidAnswer(_Inout_ NDIS_OID_REQUEST *Request,
     return NDIS_STATUS_SUCCESS;
 }
 
-/* A 64-bit counter; who has only room for 32 bits gets those, and is told of the rest. */
-static NDIS_STATUS OidAnswerCounter(_Inout_ NDIS_OID_REQUEST *Request, ULONG64 Value)
+static NDIS_STATUS OidAnswerNumber(NDIS_OID_REQUEST *Request, ULONG Number)
 {
-    const ULONG Room = Request->DATA.QUERY_INFORMATION.InformationBufferLength;
-    NDIS_STATUS Status =
-        OidAnswer(Request, &Value,
-                  Room >= sizeof(ULONG) && Room < sizeof(Value) ? sizeof(ULONG) : sizeof(Value));
+    return OidAnswer(Request, &Number, sizeof(Number), sizeof(Number));
+}
 
-    Request->DATA.QUERY_INFORMATION.BytesNeeded = sizeof(Value);
-    return Status;
+/* Who has room for 32 bits only gets the low ones, and is told of the rest. */
+static NDIS_STATUS OidAnswerCounter(NDIS_OID_REQUEST *Request, const LONG64 volatile *Counter)
+{
+    const LONG64 Value = ReadNoFence64(Counter);
+    const UINT Room = Request->DATA.QUERY_INFORMATION.InformationBufferLength;
+    const BOOLEAN IsShort = Room >= sizeof(ULONG) && Room < sizeof(Value);
+    return OidAnswer(Request, &Value, IsShort ? sizeof(ULONG) : sizeof(Value), sizeof(Value));
 }
 
 /* Every packet counts as unicast, and as one thing: carried, an error (too long) or discarded. */
-static NDIS_STATUS OidAnswerStatistics(_In_ const TUN_ADAPTER *Adapter,
-                                       _Inout_ NDIS_OID_REQUEST *Request)
+static NDIS_STATUS OidAnswerStatistics(NDIS_OID_REQUEST *Request, const LONG64 volatile *Of)
 {
-    ULONG64 Of[WintunCounterCount];
-    for (ULONG Counter = 0; Counter < WintunCounterCount; Counter++)
-        Of[Counter] = (ULONG64)ReadNoFence64(&Adapter->Counters[Counter]);
-
-    const NDIS_STATISTICS_INFO Info = {
-        .Header = {.Type = NDIS_OBJECT_TYPE_DEFAULT,
-                   .Revision = NDIS_STATISTICS_INFO_REVISION_1,
-                   .Size = NDIS_SIZEOF_STATISTICS_INFO_REVISION_1},
+    NDIS_STATISTICS_INFO Info = {
+        .Header = TUN_HEADER(DEFAULT, STATISTICS_INFO, 1),
         .SupportedStatistics = TUN_STATISTICS,
-        .ifInDiscards =
-            Of[WintunToStackNotIp] + Of[WintunToStackPaused] + Of[WintunToStackNoMemory],
-        .ifHCInOctets = Of[WintunToStackBytes],
-        .ifHCInUcastPkts = Of[WintunToStackPackets],
-        .ifHCInUcastOctets = Of[WintunToStackBytes],
-        .ifHCOutOctets = Of[WintunToUserBytes],
-        .ifHCOutUcastPkts = Of[WintunToUserPackets],
-        .ifHCOutUcastOctets = Of[WintunToUserBytes],
-        .ifOutErrors = Of[WintunToUserTooLong],
-        .ifOutDiscards = Of[WintunToUserNoSession] + Of[WintunToUserPaused] + Of[WintunToUserFull] +
-                         Of[WintunToUserCorrupt] + Of[WintunToUserInaccessible],
+        .ifHCInOctets = ReadNoFence64(&Of[WintunToStackBytes]),
+        .ifHCInUcastPkts = ReadNoFence64(&Of[WintunToStackPackets]),
+        .ifHCOutOctets = ReadNoFence64(&Of[WintunToUserBytes]),
+        .ifHCOutUcastPkts = ReadNoFence64(&Of[WintunToUserPackets]),
+        .ifOutErrors = ReadNoFence64(&Of[WintunToUserTooLong]),
     };
-    return OidAnswer(Request, &Info, NDIS_SIZEOF_STATISTICS_INFO_REVISION_1);
+    Info.ifHCInUcastOctets = Info.ifHCInOctets;
+    Info.ifHCOutUcastOctets = Info.ifHCOutOctets;
+    for (ULONG Counter = WintunToStackNotIp; Counter <= WintunToStackNoMemory; Counter++)
+        Info.ifInDiscards += ReadNoFence64(&Of[Counter]);
+    for (ULONG Counter = WintunToUserNoSession; Counter <= WintunToUserInaccessible; Counter++)
+        Info.ifOutDiscards += Counter == WintunToUserTooLong ? 0 : ReadNoFence64(&Of[Counter]);
+    return OidAnswer(Request, &Info, Info.Header.Size, Info.Header.Size);
 }
 
-static NDIS_STATUS OidQuery(_In_ const TUN_ADAPTER *Adapter, _Inout_ NDIS_OID_REQUEST *Request)
+static NDIS_STATUS OidQuery(const TUN_ADAPTER *Adapter, NDIS_OID_REQUEST *Request)
 {
+    static const CHAR Description[] = "Wintun Tunnel";
     static const NDIS_INTERRUPT_MODERATION_PARAMETERS Moderation = {
         .Header = {.Type = NDIS_OBJECT_TYPE_DEFAULT,
                    .Revision = NDIS_INTERRUPT_MODERATION_PARAMETERS_REVISION_1,
-                   .Size = sizeof(NDIS_INTERRUPT_MODERATION_PARAMETERS)},
+                   .Size = sizeof(Moderation)},
         .InterruptModeration = NdisInterruptModerationNotSupported,
     };
-    static const CHAR Description[] = "Wintun Tunnel";
-    const NDIS_OID Oid = Request->DATA.QUERY_INFORMATION.Oid;
 
     Request->DATA.QUERY_INFORMATION.BytesWritten = 0;
-    switch (Oid) {
+    switch (Request->DATA.QUERY_INFORMATION.Oid) {
+    case OID_GEN_MAXIMUM_TOTAL_SIZE:
+    case OID_GEN_TRANSMIT_BLOCK_SIZE:
+    case OID_GEN_RECEIVE_BLOCK_SIZE:
+        return OidAnswerNumber(Request, WINTUN_MAX_PACKET);
+    case OID_GEN_TRANSMIT_BUFFER_SPACE:
+    case OID_GEN_RECEIVE_BUFFER_SPACE:
+        return OidAnswerNumber(Request, WINTUN_RING_MAX_CAPACITY);
+    case OID_GEN_VENDOR_ID:
+        return OidAnswerNumber(Request, 0x00FFFFFF); /* none assigned */
+    case OID_GEN_VENDOR_DRIVER_VERSION:
+        return OidAnswerNumber(Request, TUN_VERSION_MAJOR << 16 | TUN_VERSION_MINOR);
     case OID_GEN_VENDOR_DESCRIPTION:
-        return OidAnswer(Request, Description, sizeof(Description));
+        return OidAnswer(Request, Description, sizeof(Description), sizeof(Description));
     case OID_GEN_XMIT_OK:
-        return OidAnswerCounter(Request,
-                                (ULONG64)ReadNoFence64(&Adapter->Counters[WintunToUserPackets]));
+        return OidAnswerCounter(Request, &Adapter->Counters[WintunToUserPackets]);
     case OID_GEN_RCV_OK:
-        return OidAnswerCounter(Request,
-                                (ULONG64)ReadNoFence64(&Adapter->Counters[WintunToStackPackets]));
+        return OidAnswerCounter(Request, &Adapter->Counters[WintunToStackPackets]);
     case OID_GEN_STATISTICS:
-        return OidAnswerStatistics(Adapter, Request);
+        return OidAnswerStatistics(Request, Adapter->Counters);
     case OID_GEN_INTERRUPT_MODERATION:
-        return OidAnswer(Request, &Moderation,
-                         sizeof(NDIS_INTERRUPT_MODERATION_PARAMETERS));
+        return OidAnswer(Request, &Moderation, sizeof(Moderation), sizeof(Moderation));
     case OID_PNP_QUERY_POWER:
         return NDIS_STATUS_SUCCESS;
+    default:
+        return NDIS_STATUS_NOT_SUPPORTED;
     }
-    for (ULONG Index = 0; Index < RTL_NUMBER_OF(Constants); Index++)
-        if (Constants[Index].Oid == Oid)
-            return OidAnswer(Request, &Constants[Index].Value, sizeof(ULONG));
-    return NDIS_STATUS_NOT_SUPPORTED;
 }
 
-/* NDIS wants these to succeed; none of them changes anything here (NDIS itself pauses before
- * sleep). */
-static NDIS_STATUS OidSet(_Inout_ NDIS_OID_REQUEST *Request)
+/* Nothing that can be set changes anything here; before sleep, NDIS pauses the adapter itself. */
+static NDIS_STATUS OidSet(NDIS_OID_REQUEST *Request)
 {
-    const ULONG Bytes = Request->DATA.SET_INFORMATION.InformationBufferLength;
+    const UINT Bytes = Request->DATA.SET_INFORMATION.InformationBufferLength;
 
     Request->DATA.SET_INFORMATION.BytesRead = 0;
     switch (Request->DATA.SET_INFORMATION.Oid) {
@@ -152,33 +137,23 @@ static NDIS_STATUS OidSet(_Inout_ NDIS_OID_REQUEST *Request)
     return NDIS_STATUS_SUCCESS;
 }
 
+/* The direct and the synchronous path: nothing is offered there. */
+_Use_decl_annotations_ NDIS_STATUS OidDirect(NDIS_HANDLE Context, NDIS_OID_REQUEST *Request)
+{
+    const NDIS_REQUEST_TYPE Type = Request->RequestType;
+
+    return Type <= NdisRequestQueryStatistics ? NDIS_STATUS_NOT_SUPPORTED : NDIS_STATUS_INVALID_OID;
+}
+
+/* After surprise removal nothing is accepted (MiniportDevicePnPEventNotify). */
 _Use_decl_annotations_ NDIS_STATUS OidRequest(NDIS_HANDLE Context, NDIS_OID_REQUEST *Request)
 {
     const TUN_ADAPTER *Adapter = Context;
 
-    if (Adapter->IsRemoved)
+    if (ReadNoFence(&Adapter->IsRemoved))
         return NDIS_STATUS_NOT_ACCEPTED;
-    switch (Request->RequestType) {
-    case NdisRequestQueryInformation:
-    case NdisRequestQueryStatistics:
-        return OidQuery(Adapter, Request);
-    case NdisRequestSetInformation:
+    if (Request->RequestType == NdisRequestSetInformation)
         return OidSet(Request);
-    default:
-        return NDIS_STATUS_INVALID_OID;
-    }
-}
-
-/* The direct and the synchronous path: nothing is offered there. */
-_Use_decl_annotations_ NDIS_STATUS OidDirect(NDIS_HANDLE Context, NDIS_OID_REQUEST *Request)
-{
-    UNREFERENCED_PARAMETER(Context);
-    switch (Request->RequestType) {
-    case NdisRequestQueryInformation:
-    case NdisRequestQueryStatistics:
-    case NdisRequestSetInformation:
-        return NDIS_STATUS_NOT_SUPPORTED;
-    default:
-        return NDIS_STATUS_INVALID_OID;
-    }
+    return Request->RequestType <= NdisRequestQueryStatistics ? OidQuery(Adapter, Request)
+                                                              : NDIS_STATUS_INVALID_OID;
 }

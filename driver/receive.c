@@ -7,25 +7,36 @@
  */
 #include "tun.h"
 
-#define TUN_SPINS 256U /* looks before the worker sleeps, some 20 us */
+#define TUN_SPINS 256U /* looks before the worker sleeps: some 20 us */
 
 /* A packet on its way through the stack. The MDL begins at the packet: nothing is before it. */
-struct TUN_BUFFER {
-    TUN_BUFFER *Next;      /* ours; NDIS may change the links of its lists */
+typedef struct TUN_BUFFER {
+    LIST_ENTRY Entry;      /* ours; NDIS may change the links of its lists */
     MDL *Mdl;              /* ours; a filter may have put another in front of it */
     NET_BUFFER_LIST *List; /* while in a batch */
     ULONG Size, Class;
     DECLSPEC_ALIGN(16) UCHAR Data[];
-};
+} TUN_BUFFER;
 
-/* Low: from here on the stack is lent lists only for the time of the indication. */
+/* Low: with no more than that left, the stack is lent lists only for the time of the indication. */
 static const struct {
-    ULONG Bytes, Count, Low;
-} Classes[] = {{2032 - sizeof(TUN_BUFFER), 512, TUN_BATCH}, {0x10000, 16, 4}};
+    ULONG Bytes;
+    LONG Most, Low;
+} Classes[] = {{2032 - sizeof(TUN_BUFFER), 1024, TUN_BATCH}, {0x10000, 64, 8}};
+
+/* Packets that are copied at once, and then indicated at once. */
+typedef struct TUN_BATCH_STATE {
+    TUN_ADAPTER *Adapter;
+    LIST_ENTRY Buffers;
+    ULONG Seen, Bytes, Paused, NoMemory;
+    BOOLEAN IsFlowing; /* has references for TUN_BATCH lists and for the call */
+    BOOLEAN IsLow;
+    KIRQL Irql;
+} TUN_BATCH_STATE;
 
 /* ---- Buffers ---- */
 
-static VOID BufferDestroy(_In_opt_ TUN_BUFFER *Buffer)
+static VOID BufferDestroy(TUN_BUFFER *Buffer)
 {
     if (Buffer && Buffer->Mdl)
         IoFreeMdl(Buffer->Mdl);
@@ -47,130 +58,83 @@ static TUN_BUFFER *BufferCreate(ULONG Class)
     return Buffer;
 }
 
-/*
- * Takes buffers back; those that no session wants any more are freed. One that the stack still had
- * when its session ended comes here later, so the stack holds up neither a session's end nor the
- * next session, whose buffers it then is.
- */
-static VOID PoolPut(_Inout_ TUN_POOL *Pool, _In_opt_ TUN_BUFFER *Chain)
-{
-    KIRQL Irql;
-    TUN_BUFFER *Next, *Unwanted = NULL;
-
-    KeAcquireSpinLock(&Pool->Lock, &Irql);
-    const BOOLEAN IsWanted = ReadNoFence(&Pool->IsWanted) != FALSE;
-    for (; Chain; Chain = Next) {
-        Next = Chain->Next;
-        TUN_BUFFER **Head = IsWanted ? &Pool->Free[Chain->Class] : &Unwanted;
-        if (IsWanted)
-            Pool->FreeCount[Chain->Class]++;
-        else
-            Pool->Made[Chain->Class]--;
-        Chain->Next = *Head;
-        *Head = Chain;
-    }
-    KeReleaseSpinLock(&Pool->Lock, Irql);
-    for (; Unwanted; Unwanted = Next) {
-        Next = Unwanted->Next;
-        BufferDestroy(Unwanted);
-    }
-}
-
-static TUN_BUFFER *PoolTake(_Inout_ TUN_POOL *Pool, ULONG Bytes, _Inout_ BOOLEAN *IsLow)
+/* Under the flow gate, so that halt, which follows pause, finds every buffer given back. */
+static TUN_BUFFER *BufferTake(TUN_ADAPTER *Adapter, ULONG Bytes, BOOLEAN *IsLow)
 {
     const ULONG Class = Bytes > Classes[0].Bytes;
+    TUN_CLASS *From = &Adapter->Classes[Class];
+    const LONG InUse = InterlockedIncrement(&From->InUse);
+    TUN_BUFFER *Buffer = NULL;
 
-    KeAcquireSpinLockAtDpcLevel(&Pool->Lock);
-    TUN_BUFFER *Buffer = Pool->Free[Class];
-    if (Buffer) {
-        Pool->Free[Class] = Buffer->Next;
-        *IsLow |= --Pool->FreeCount[Class] < Classes[Class].Low;
+    if (InUse <= Classes[Class].Most) {
+        LIST_ENTRY *Entry = ExInterlockedRemoveHeadList(&From->Free, &From->Lock);
+        Buffer = Entry ? CONTAINING_RECORD(Entry, TUN_BUFFER, Entry) : BufferCreate(Class);
     }
-    KeReleaseSpinLockFromDpcLevel(&Pool->Lock);
+    if (!Buffer)
+        InterlockedDecrement(&From->InUse);
+    *IsLow |= InUse > Classes[Class].Most - Classes[Class].Low;
     return Buffer;
 }
 
-/* Made is raised here alone, under Driver.Mutex, and falls only while no session wants buffers. */
-_Use_decl_annotations_ NTSTATUS PoolFill(TUN_POOL *Pool)
+/* The stack may have had it longer than its session lived: then nobody waits for it here. */
+static VOID BufferPut(TUN_ADAPTER *Adapter, TUN_BUFFER *Buffer)
 {
-    KIRQL Irql;
+    TUN_CLASS *To = &Adapter->Classes[Buffer->Class];
 
-    KeAcquireSpinLock(&Pool->Lock, &Irql);
-    WriteNoFence(&Pool->IsWanted, TRUE);
-    KeReleaseSpinLock(&Pool->Lock, Irql);
-    for (ULONG Class = 0; Class < RTL_NUMBER_OF(Classes); Class++) {
-        while (Pool->Made[Class] < Classes[Class].Count) {
-            TUN_BUFFER *Buffer = BufferCreate(Class);
-            if (!Buffer)
-                return STATUS_INSUFFICIENT_RESOURCES;
-            Pool->Made[Class]++;
-            PoolPut(Pool, Buffer);
-        }
-    }
-    return STATUS_SUCCESS;
+    InterlockedDecrement(&To->InUse);
+    if (ReadNoFence(&Adapter->LinkWanted))
+        ExInterlockedInsertHeadList(&To->Free, &Buffer->Entry, &To->Lock);
+    else
+        BufferDestroy(Buffer);
 }
 
-_Use_decl_annotations_ VOID PoolTrim(TUN_POOL *Pool)
+_Use_decl_annotations_ VOID ReceiveCreate(TUN_ADAPTER *Adapter)
 {
-    KIRQL Irql;
-
     for (ULONG Class = 0; Class < RTL_NUMBER_OF(Classes); Class++) {
-        TUN_BUFFER *Chain = NULL;
-        KeAcquireSpinLock(&Pool->Lock, &Irql);
-        if (!ReadNoFence(&Pool->IsWanted)) {
-            Chain = Pool->Free[Class];
-            Pool->Free[Class] = NULL;
-            Pool->FreeCount[Class] = 0;
-        }
-        KeReleaseSpinLock(&Pool->Lock, Irql);
-        PoolPut(Pool, Chain);
+        KeInitializeSpinLock(&Adapter->Classes[Class].Lock);
+        InitializeListHead(&Adapter->Classes[Class].Free);
     }
 }
 
-/* ---- Batches: what is copied at once and then indicated at once ---- */
+/* Frees what no session needs. */
+_Use_decl_annotations_ VOID ReceiveTrim(TUN_ADAPTER *Adapter)
+{
+    for (ULONG Class = 0; Class < RTL_NUMBER_OF(Classes);) {
+        TUN_CLASS *From = &Adapter->Classes[Class];
+        LIST_ENTRY *Entry = ExInterlockedRemoveHeadList(&From->Free, &From->Lock);
+        if (Entry)
+            BufferDestroy(CONTAINING_RECORD(Entry, TUN_BUFFER, Entry));
+        else
+            Class++;
+    }
+}
 
-typedef struct TUN_BATCH_STATE {
-    TUN_ADAPTER *Adapter;
-    TUN_BUFFER *First, **Last;
-    ULONG Seen, Bytes;
-    ULONG Paused, NoMemory;
-    BOOLEAN IsFlowing; /* has the references of TUN_BATCH lists and of the indication call */
-    BOOLEAN IsLow;
-    KIRQL Irql;
-} TUN_BATCH_STATE;
+/* ---- Batches ---- */
 
-static VOID BatchBegin(_Out_ TUN_BATCH_STATE *Batch, _In_ TUN_ADAPTER *Adapter)
+static VOID BatchBegin(TUN_BATCH_STATE *Batch, TUN_ADAPTER *Adapter)
 {
     *Batch = (TUN_BATCH_STATE){.Adapter = Adapter, .Irql = KeRaiseIrqlToDpcLevel()};
-    Batch->Last = &Batch->First;
+    InitializeListHead(&Batch->Buffers);
     Batch->IsFlowing = ExAcquireRundownProtectionCacheAwareEx(Adapter->FlowGate, TUN_BATCH + 1);
 }
 
-static BOOLEAN BatchIsFull(_In_ const TUN_BATCH_STATE *Batch)
+/* FALSE: not taken, this batch must go first; it is full, or has the last free buffers. */
+static BOOLEAN BatchAdd(TUN_BATCH_STATE *Batch, const UCHAR *Packet, ULONG Bytes)
 {
-    return Batch->Seen == TUN_BATCH || Batch->Bytes >= TUN_TURN_BYTES;
-}
-
-/* FALSE: not taken, no buffer is free before this batch has been indicated. */
-static BOOLEAN BatchAdd(_Inout_ TUN_BATCH_STATE *Batch, _In_reads_bytes_(Bytes) const UCHAR *Packet,
-                        ULONG Bytes)
-{
-    TUN_BUFFER *Buffer =
-        Batch->IsFlowing ? PoolTake(&Batch->Adapter->Pool, Bytes, &Batch->IsLow) : NULL;
-
+    if (Batch->Seen == TUN_BATCH || Batch->Bytes >= TUN_TURN_BYTES)
+        return FALSE;
+    TUN_BUFFER *Buffer = Batch->IsFlowing ? BufferTake(Batch->Adapter, Bytes, &Batch->IsLow) : NULL;
     if (Buffer) {
         RtlCopyMemory(Buffer->Data, Packet, Bytes);
         Buffer->Size = Bytes;
-        Buffer->Next = NULL;
-        *Batch->Last = Buffer;
-        Batch->Last = &Buffer->Next;
+        InsertTailList(&Batch->Buffers, &Buffer->Entry);
     } else if (!Batch->IsFlowing) {
         Batch->Paused++;
-    } else if (Batch->First) {
+    } else if (IsListEmpty(&Batch->Buffers)) {
+        Batch->NoMemory++;
+    } else {
         Batch->IsLow = TRUE;
         return FALSE;
-    } else {
-        Batch->NoMemory++;
     }
     Batch->Seen++;
     Batch->Bytes += Bytes;
@@ -178,162 +142,145 @@ static BOOLEAN BatchAdd(_Inout_ TUN_BATCH_STATE *Batch, _In_reads_bytes_(Bytes) 
 }
 
 /*
- * A list for a copied packet. Its version is read from the copy, which nobody else can change.
- * NULL, counted: it is no IP packet, or there is no memory.
+ * A list for a copied packet, its version read from the copy, which nobody else can change. NULL,
+ * and counted, when it is no IP packet or there is no memory.
  */
-static NET_BUFFER_LIST *ListCreate(_In_ TUN_ADAPTER *Adapter, _Inout_ TUN_BUFFER *Buffer)
+static NET_BUFFER_LIST *BufferIndicable(TUN_BATCH_STATE *Batch, TUN_BUFFER *Buffer)
 {
     const BOOLEAN IsIpv4 = Buffer->Size >= 20 && Buffer->Data[0] >> 4 == 4;
     const BOOLEAN IsIpv6 = Buffer->Size >= 40 && Buffer->Data[0] >> 4 == 6;
 
-    if (!IsIpv4 && !IsIpv6) {
-        Count(Adapter, WintunToStackNotIp, 1);
-        return NULL;
-    }
+    Buffer->List = NULL;
     Buffer->Mdl->Next = NULL;
-    NET_BUFFER_LIST *List = NdisAllocateNetBufferAndNetBufferList(Adapter->Pool.Lists, 0, 0,
-                                                                  Buffer->Mdl, 0, Buffer->Size);
-    if (!List) {
-        Count(Adapter, WintunToStackNoMemory, 1);
+    if (IsIpv4 || IsIpv6)
+        Buffer->List = NdisAllocateNetBufferAndNetBufferList(Batch->Adapter->Lists, 0, 0,
+                                                             Buffer->Mdl, 0, Buffer->Size);
+    if (!Buffer->List) {
+        Count(Batch->Adapter, IsIpv4 || IsIpv6 ? WintunToStackNoMemory : WintunToStackNotIp, 1);
         return NULL;
     }
-    NET_BUFFER_LIST_NEXT_NBL(List) = NULL;
-    NET_BUFFER_LIST_STATUS(List) = NDIS_STATUS_SUCCESS;
-    NET_BUFFER_LIST_MINIPORT_RESERVED(List)[0] = Buffer;
-    List->SourceHandle = Adapter->Handle;
-    NET_BUFFER_LIST_INFO(List, NetBufferListFrameType) =
+    NET_BUFFER_LIST_STATUS(Buffer->List) = NDIS_STATUS_SUCCESS;
+    NET_BUFFER_LIST_MINIPORT_RESERVED(Buffer->List)[0] = Buffer;
+    Buffer->List->SourceHandle = Batch->Adapter->Handle;
+    NET_BUFFER_LIST_INFO(Buffer->List, NetBufferListFrameType) =
         (PVOID)(ULONG_PTR)(IsIpv4 ? 0x0008 : 0xDD86);
-    NdisSetNblFlag(List, IsIpv4 ? NDIS_NBL_FLAGS_IS_IPV4 : NDIS_NBL_FLAGS_IS_IPV6);
-    return List;
+    NdisSetNblFlag(Buffer->List, IsIpv4 ? NDIS_NBL_FLAGS_IS_IPV4 : NDIS_NBL_FLAGS_IS_IPV6);
+    return Buffer->List;
+}
+
+/* With the resources flag the lists are ours again at once; found through our own links. */
+static VOID BatchReclaim(TUN_BATCH_STATE *Batch)
+{
+    while (!IsListEmpty(&Batch->Buffers)) {
+        TUN_BUFFER *Buffer = CONTAINING_RECORD(RemoveHeadList(&Batch->Buffers), TUN_BUFFER, Entry);
+        if (Buffer->List)
+            NdisFreeNetBufferList(Buffer->List);
+        BufferPut(Batch->Adapter, Buffer);
+    }
 }
 
 /*
- * Indicates the batch, and gives back what was not indicated. A list that the stack keeps takes its
- * reference to the flow gate with it. With the resources flag all lists are ours again when the
- * call returns; they are then found through Buffer->Next, since NDIS may have changed their own
- * links.
+ * Indicates the batch and gives back the rest. A list that the stack keeps also keeps one of the
+ * references to the flow gate.
  */
-static VOID BatchEnd(_Inout_ TUN_BATCH_STATE *Batch)
+static VOID BatchEnd(TUN_BATCH_STATE *Batch)
 {
     TUN_ADAPTER *Adapter = Batch->Adapter;
-    TUN_BUFFER *Next, *Lent = NULL, *Spare = NULL;
     NET_BUFFER_LIST *First = NULL, **Last = &First;
-    ULONG Lists = 0, Bytes = 0, Ipv4 = 0;
+    ULONG Lists = 0, Bytes = 0, Ipv4 = 0, Flags = NDIS_RECEIVE_FLAGS_DISPATCH_LEVEL;
 
-    for (TUN_BUFFER *Buffer = Batch->First; Buffer; Buffer = Next) {
-        Next = Buffer->Next;
-        Buffer->List = ListCreate(Adapter, Buffer);
-        TUN_BUFFER **Chain = Buffer->List ? &Lent : &Spare;
-        Buffer->Next = *Chain;
-        *Chain = Buffer;
-        if (!Buffer->List)
+    for (LIST_ENTRY *Entry = Batch->Buffers.Flink, *Next; Entry != &Batch->Buffers; Entry = Next) {
+        TUN_BUFFER *Buffer = CONTAINING_RECORD(Entry, TUN_BUFFER, Entry);
+        Next = Entry->Flink;
+        *Last = BufferIndicable(Batch, Buffer);
+        if (!*Last) {
+            RemoveEntryList(Entry);
+            BufferPut(Adapter, Buffer);
             continue;
-        *Last = Buffer->List;
-        Last = &NET_BUFFER_LIST_NEXT_NBL(Buffer->List);
-        Ipv4 += NdisTestNblFlag(Buffer->List, NDIS_NBL_FLAGS_IS_IPV4);
+        }
+        Last = &NET_BUFFER_LIST_NEXT_NBL(*Last);
+        Ipv4 += Buffer->Data[0] >> 4 == 4;
         Bytes += Buffer->Size;
         Lists++;
     }
-    if (Spare)
-        PoolPut(&Adapter->Pool, Spare);
-    if (Batch->Paused)
-        Count(Adapter, WintunToStackPaused, Batch->Paused);
-    if (Batch->NoMemory)
-        Count(Adapter, WintunToStackNoMemory, Batch->NoMemory);
-    ULONG Kept = 0;
-    if (Lists) {
-        ULONG Flags = NDIS_RECEIVE_FLAGS_DISPATCH_LEVEL;
-        if (Ipv4 == 0 || Ipv4 == Lists)
-            Flags |= NDIS_RECEIVE_FLAGS_SINGLE_ETHER_TYPE;
-        if (Batch->IsLow)
-            Flags |= NDIS_RECEIVE_FLAGS_RESOURCES;
-        else
-            Kept = Lists;
-        Count(Adapter, WintunToStackPackets, Lists);
-        Count(Adapter, WintunToStackBytes, Bytes);
-        Count(Adapter, WintunToStackIndications, 1);
+    *Last = NULL;
+    Count(Adapter, WintunToStackPaused, Batch->Paused);
+    Count(Adapter, WintunToStackNoMemory, Batch->NoMemory);
+    Count(Adapter, WintunToStackPackets, Lists);
+    Count(Adapter, WintunToStackBytes, Bytes);
+    Count(Adapter, WintunToStackIndications, Lists != 0);
+    Flags |= Ipv4 == 0 || Ipv4 == Lists ? NDIS_RECEIVE_FLAGS_SINGLE_ETHER_TYPE : 0;
+    Flags |= Batch->IsLow ? NDIS_RECEIVE_FLAGS_RESOURCES : 0;
+    if (Lists)
         NdisMIndicateReceiveNetBufferLists(Adapter->Handle, First, NDIS_DEFAULT_PORT_NUMBER, Lists,
                                            Flags);
-        if (Batch->IsLow) {
-            for (TUN_BUFFER *Buffer = Lent; Buffer; Buffer = Buffer->Next)
-                NdisFreeNetBufferList(Buffer->List);
-            PoolPut(&Adapter->Pool, Lent);
-        }
+    if (Batch->IsLow) {
+        BatchReclaim(Batch);
+        Lists = 0;
     }
     if (Batch->IsFlowing)
-        ExReleaseRundownProtectionCacheAwareEx(Adapter->FlowGate, TUN_BATCH + 1 - Kept);
+        ExReleaseRundownProtectionCacheAwareEx(Adapter->FlowGate, TUN_BATCH + 1 - Lists);
     KeLowerIrql(Batch->Irql);
 }
 
 /*
  * MiniportReturnNetBufferLists. Releasing the flow gate is the very last access: pause may return,
- * and halt free the adapter's handles, before this function has.
+ * and halt free what is here, before this function has.
  */
-_Use_decl_annotations_ VOID ReceiveReturn(NDIS_HANDLE Context, NET_BUFFER_LIST *Lists,
+_Use_decl_annotations_ VOID ReceiveReturn(NDIS_HANDLE Context, NET_BUFFER_LIST *List,
                                           ULONG ReturnFlags)
 {
     TUN_ADAPTER *Adapter = Context;
-    TUN_BUFFER *Chain = NULL;
     ULONG Returned = 0;
 
-    UNREFERENCED_PARAMETER(ReturnFlags);
-    while (Lists) {
-        NET_BUFFER_LIST *List = Lists;
+    for (NET_BUFFER_LIST *Next; List; List = Next, Returned++) {
         TUN_BUFFER *Buffer = NET_BUFFER_LIST_MINIPORT_RESERVED(List)[0];
-        Lists = NET_BUFFER_LIST_NEXT_NBL(List);
+        Next = NET_BUFFER_LIST_NEXT_NBL(List);
         NdisFreeNetBufferList(List);
-        Buffer->Next = Chain;
-        Chain = Buffer;
-        Returned++;
+        BufferPut(Adapter, Buffer);
     }
-    PoolPut(&Adapter->Pool, Chain);
     ExReleaseRundownProtectionCacheAwareEx(Adapter->FlowGate, Returned);
 }
 
 /* ---- Where packets come from ---- */
 
-/* A framed bundle. Its program may change it meanwhile, so each record is checked again as it is
- * used. */
-_Use_decl_annotations_ VOID ReceiveBundle(TUN_ADAPTER *Adapter, const UCHAR *Bundle, ULONG Bytes)
+/* A framed bundle. Its program may change it meanwhile, so each record is checked again when used.
+ */
+_Use_decl_annotations_ VOID ReceiveBundle(TUN_ADAPTER *Adapter, const UCHAR *Bundle, ULONG Left)
 {
     TUN_BATCH_STATE Batch;
-    ULONG Size, Record = 1;
 
-    while (Bytes && Record) {
-        for (BatchBegin(&Batch, Adapter); !BatchIsFull(&Batch); Bundle += Record, Bytes -= Record) {
-            Record = BundleRecord(Bundle, Bytes, &Size);
-            if (!Record || !BatchAdd(&Batch, Bundle + sizeof(WINTUN_BUNDLE_RECORD), Size))
-                break;
+    for (ULONG Bytes, Record = 1; Record; BatchEnd(&Batch)) {
+        BatchBegin(&Batch, Adapter);
+        Record = BundleRecord(Bundle, Left, &Bytes);
+        while (Record && BatchAdd(&Batch, Bundle + sizeof(WINTUN_BUNDLE_RECORD), Bytes)) {
+            Bundle += Record;
+            Left -= Record;
+            Record = BundleRecord(Bundle, Left, &Bytes);
         }
-        BatchEnd(&Batch);
     }
 }
 
 /* One batch from the ring; TRUE when there was anything in it. */
-static BOOLEAN RingDrain(_In_ TUN_ADAPTER *Adapter)
+static BOOLEAN RingDrain(TUN_ADAPTER *Adapter)
 {
     TUN_BATCH_STATE Batch;
+    const UCHAR *Packet;
+    ULONG Bytes;
     KIRQL Irql;
 
     BatchBegin(&Batch, Adapter);
     TUN_SESSION *Session = GateEnter(Adapter, &Irql);
     if (Session && Session->Kind == WintunSessionRings) {
         TUN_RING *Ring = &Session->ToStack;
-        TUN_RESULT Result = RingEmpty;
-        const UCHAR *Packet;
-        ULONG Size;
-        while (!BatchIsFull(&Batch)) {
-            Result = RingPeek(Ring, &Packet, &Size);
-            if (Result != RingDone || !BatchAdd(&Batch, Packet, Size))
-                break;
-            RingStep(Ring, Size);
+        TUN_RESULT Result = RingPeek(Ring, &Packet, &Bytes);
+        while (Result == RingDone && BatchAdd(&Batch, Packet, Bytes)) {
+            RingPass(Ring, Bytes);
+            Result = RingPeek(Ring, &Packet, &Bytes);
         }
-        if (Result == RingCorrupt) {
-            Ring->HasEnded = TRUE;
-            RingEnd(Ring->Head);
-        } else if (Batch.Seen) {
+        Ring->HasEnded |= Result == RingCorrupt;
+        if (Batch.Seen || Result == RingCorrupt)
             RingRelease(Ring);
-        }
     }
     if (Session)
         GateLeave(Adapter, Irql);
@@ -343,29 +290,27 @@ static BOOLEAN RingDrain(_In_ TUN_ADAPTER *Adapter)
 
 /*
  * Tells the client whether the worker is about to sleep. TRUE when there is something to do
- * instead. The fence pairs with that of a client between its store of Tail and its load of
+ * instead. The fence pairs with the one of a client between its store of Tail and its load of
  * Alertable. *Moved: the client's event, referenced, because the session may end while it is waited
  * for.
  */
-static BOOLEAN RingWatch(_In_ TUN_ADAPTER *Adapter, BOOLEAN IsAlertable, _Out_ KEVENT **Moved)
+static BOOLEAN RingWatch(TUN_ADAPTER *Adapter, BOOLEAN IsAlertable, KEVENT **Moved)
 {
     BOOLEAN HasMore = FALSE;
     const UCHAR *Packet;
-    ULONG Size;
+    ULONG Bytes;
     KIRQL Irql;
 
-    *Moved = NULL;
     TUN_SESSION *Session = GateEnter(Adapter, &Irql);
     if (!Session)
         return FALSE;
-    TUN_RING *Ring = &Session->ToStack;
-    if (Session->Kind == WintunSessionRings && !Ring->HasEnded) {
-        WriteNoFence(Ring->Alertable, IsAlertable);
+    if (Session->Kind == WintunSessionRings && !Session->ToStack.HasEnded) {
+        WriteNoFence(Session->ToStack.Alertable, IsAlertable);
         KeMemoryBarrier();
-        HasMore = RingPeek(Ring, &Packet, &Size) != RingEmpty;
+        HasMore = RingPeek(&Session->ToStack, &Packet, &Bytes) != RingEmpty;
         if (IsAlertable && !HasMore) {
-            ObReferenceObject(Ring->TailMoved);
-            *Moved = Ring->TailMoved;
+            *Moved = Session->ToStack.TailMoved;
+            ObReferenceObject(*Moved);
         }
     }
     GateLeave(Adapter, Irql);
@@ -374,54 +319,51 @@ static BOOLEAN RingWatch(_In_ TUN_ADAPTER *Adapter, BOOLEAN IsAlertable, _Out_ K
 
 /*
  * Sleeps until there is something to do. Clients of old lack their half of the fence, so the first
- * sleep after work ends by itself, once: what such a client left behind is found then.
- * The client's event is cleared here, for it may not clear itself; whatever made it set is seen by
- * the drain that follows. FALSE: the time passed, the next sleep need not end by itself.
+ * sleep after work ends by itself: what such a client left behind is found then. FALSE: it has
+ * ended so, and the next need not. The client's event is cleared here, for it may not clear itself;
+ * the drain that follows sees what it was set for.
  */
-static BOOLEAN WorkerSleep(_In_ TUN_ADAPTER *Adapter, BOOLEAN IsBounded)
+static BOOLEAN WorkerSleep(TUN_ADAPTER *Adapter, BOOLEAN IsBounded)
 {
     LARGE_INTEGER Timeout = {.QuadPart = -10 * 10000LL};
-    PVOID Objects[2] = {&Adapter->Kick};
+    KEVENT *Moved = NULL;
     NTSTATUS Status = STATUS_SUCCESS;
-    KEVENT *Moved, *None;
 
     if (!RingWatch(Adapter, TRUE, &Moved)) {
-        Objects[1] = Moved;
+        PVOID Objects[] = {&Adapter->Kick, Moved};
         Status = KeWaitForMultipleObjects(Moved ? 2 : 1, Objects, WaitAny, Executive, KernelMode,
                                           FALSE, Moved && IsBounded ? &Timeout : NULL, NULL);
     }
-    RingWatch(Adapter, FALSE, &None);
-    if (Status == STATUS_WAIT_1) {
+    RingWatch(Adapter, FALSE, NULL);
+    if (Moved) {
         KeClearEvent(Moved);
-        Count(Adapter, WintunToStackWakeups, 1);
-    }
-    if (Moved)
         ObDereferenceObject(Moved);
+        Count(Adapter, WintunToStackWakeups, Status == STATUS_WAIT_1);
+    }
     return Status != STATUS_TIMEOUT;
 }
 
 /*
- * The adapter's thread: drains the ring, and does what an ended session left to do. It looks at the
- * session only inside the gate, so it needs no session to live, and halt can join it at any time:
- * it waits for nothing but its own event and one that halt has made irrelevant.
+ * The adapter's thread: drains the ring, and does what the end of a session leaves to do. It has
+ * the session only inside the gate and waits only with its own event at hand, so neither a
+ * session's end nor halt has to do more than to set that.
  */
 _Use_decl_annotations_ VOID ReceiveWorker(PVOID Context)
 {
     TUN_ADAPTER *Adapter = Context;
-    BOOLEAN IsBounded = TRUE;
+    BOOLEAN IsBusy, IsBounded = TRUE;
 
     while (!ReadAcquire(&Adapter->IsStopping)) {
         AdapterIndicateLink(Adapter);
         ReadsPump(Adapter, MAXULONG);
         ReadsFlush(Adapter);
-        PoolTrim(&Adapter->Pool);
+        if (!ReadNoFence(&Adapter->LinkWanted))
+            ReceiveTrim(Adapter);
         for (ULONG Spins = 0; Spins < TUN_SPINS; Spins++) {
-            if (RingDrain(Adapter)) {
-                Spins = 0;
-                IsBounded = TRUE;
-            } else {
-                YieldProcessor();
-            }
+            IsBusy = RingDrain(Adapter);
+            Spins = IsBusy ? 0 : Spins;
+            IsBounded |= IsBusy;
+            YieldProcessor();
         }
         IsBounded = WorkerSleep(Adapter, IsBounded);
     }

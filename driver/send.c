@@ -16,190 +16,182 @@ static const NDIS_STATUS LossStatus[] = {
     [WintunToUserInaccessible] = NDIS_STATUS_FAILURE,
 };
 
-/* A chain being carried: where it is, what becomes of it; counted once, when it is given back. */
-typedef struct TUN_CHAIN {
+/* A place in a chain; Nb is NULL at the end. */
+typedef struct TUN_PLACE {
     NET_BUFFER_LIST *Nbl;
-    NET_BUFFER *Nb; /* NULL: at the end */
-    ULONG Budget;   /* bytes to try for in the next turn */
+    NET_BUFFER *Nb;
+} TUN_PLACE;
+
+/* A chain on its way. What becomes of it is counted here, and in the adapter when it is given back.
+ */
+typedef struct TUN_CHAIN {
+    TUN_PLACE At;
+    ULONG Budget; /* bytes to try for in the next turn */
     ULONG64 Tally[WintunToUserSignals + 1];
 } TUN_CHAIN;
 
-/* Bytes of a packet's record, 0 once it is lost. The field is ours until the chain is given back.
- */
-static ULONG_PTR *PacketRecord(_In_ NET_BUFFER *Nb)
-{
-    return (ULONG_PTR *)&NET_BUFFER_MINIPORT_RESERVED(Nb)[0];
-}
-
-static VOID ChainSeek(_Inout_ TUN_CHAIN *Chain, _In_ NET_BUFFER_LIST *Nbl, _In_opt_ NET_BUFFER *Nb)
+static TUN_PLACE PlaceOf(NET_BUFFER_LIST *Nbl, NET_BUFFER *Nb)
 {
     while (!Nb && NET_BUFFER_LIST_NEXT_NBL(Nbl)) {
         Nbl = NET_BUFFER_LIST_NEXT_NBL(Nbl);
         Nb = NET_BUFFER_LIST_FIRST_NB(Nbl);
     }
-    Chain->Nbl = Nbl;
-    Chain->Nb = Nb;
+    return (TUN_PLACE){Nbl, Nb};
 }
 
-static VOID ChainNext(_Inout_ TUN_CHAIN *Chain)
+static TUN_PLACE PlaceNext(TUN_PLACE At)
 {
-    ChainSeek(Chain, Chain->Nbl, NET_BUFFER_NEXT_NB(Chain->Nb));
+    return PlaceOf(At.Nbl, NET_BUFFER_NEXT_NB(At.Nb));
 }
 
-/* One cause, one counter; a list keeps the first reason it lost a packet for. */
-static VOID ChainLose(_Inout_ TUN_CHAIN *Chain, ULONG Reason)
+/* Bytes of the packet's record, 0 once it is lost. The field is ours until the chain goes back. */
+static ULONG_PTR *PlaceRecord(TUN_PLACE At)
 {
-    *PacketRecord(Chain->Nb) = 0;
+    return (ULONG_PTR *)&NET_BUFFER_MINIPORT_RESERVED(At.Nb)[0];
+}
+
+/* One cause, one counter; a list keeps the reason of the first packet it lost. */
+static VOID ChainLose(TUN_CHAIN *Chain, TUN_PLACE At, ULONG Reason)
+{
+    *PlaceRecord(At) = 0;
     Chain->Tally[Reason]++;
-    if (NET_BUFFER_LIST_STATUS(Chain->Nbl) == NDIS_STATUS_SUCCESS)
-        NET_BUFFER_LIST_STATUS(Chain->Nbl) = LossStatus[Reason];
+    if (NET_BUFFER_LIST_STATUS(At.Nbl) == NDIS_STATUS_SUCCESS)
+        NET_BUFFER_LIST_STATUS(At.Nbl) = LossStatus[Reason];
+}
+
+static VOID ChainLoseUpTo(TUN_CHAIN *Chain, const NET_BUFFER *End, ULONG Reason)
+{
+    for (; Chain->At.Nb != End; Chain->At = PlaceNext(Chain->At))
+        if (*PlaceRecord(Chain->At))
+            ChainLose(Chain, Chain->At, Reason);
 }
 
 /*
- * Copies a packet, or only looks whether it can be copied (To is NULL). Not with NdisGetDataBuffer,
- * which may fail when the room is taken already, and a room cannot be given back: other senders
- * have rooms behind it, and a version 1 ring has no record that means nothing. A system mapping
- * that was made once stays, so the copy of what was looked at cannot fail.
+ * Copies a packet, or only sees whether it can be copied (To is NULL). Not with NdisGetDataBuffer,
+ * which may fail when room is taken already, and room cannot be given back: others may have taken
+ * more behind it, and a version 1 ring has no record that means nothing. A system mapping once made
+ * stays, so the copy of what was seen here cannot fail.
  */
-static BOOLEAN PacketCopy(_In_ const NET_BUFFER *Nb,
-                          _Out_writes_bytes_opt_(NET_BUFFER_DATA_LENGTH(Nb)) UCHAR *To)
+static BOOLEAN PacketCopy(const NET_BUFFER *Nb, UCHAR *To)
 {
-    ULONG Offset = NET_BUFFER_CURRENT_MDL_OFFSET(Nb);
-    ULONG Left = NET_BUFFER_DATA_LENGTH(Nb);
+    ULONG Offset = NET_BUFFER_CURRENT_MDL_OFFSET(Nb), Left = NET_BUFFER_DATA_LENGTH(Nb), Part;
 
-    for (MDL *Mdl = NET_BUFFER_CURRENT_MDL(Nb); Left; Mdl = Mdl->Next, Offset = 0) {
+    for (MDL *Mdl = NET_BUFFER_CURRENT_MDL(Nb); Left; Mdl = Mdl->Next, Left -= Part, Offset = 0) {
         const UCHAR *From = Mdl ? MmGetSystemAddressForMdlSafe(Mdl, Driver.MapPriority) : NULL;
         if (!From)
             return FALSE;
-        ULONG Part = Least(Left, MmGetMdlByteCount(Mdl) - Offset);
+        Part = MmGetMdlByteCount(Mdl) - Offset;
+        Part = Part < Left ? Part : Left;
         if (To) {
             RtlCopyMemory(To, From + Offset, Part);
             To += Part;
         }
-        Left -= Part;
     }
     return TRUE;
 }
 
-/* Measures the chain once; from here on its lengths come from PacketRecord. */
-static VOID ChainMeasure(_Inout_ TUN_CHAIN *Chain, _In_ NET_BUFFER_LIST *First)
+/* Measures the chain, once: from here on PlaceRecord tells what is to be carried. */
+static VOID ChainMeasure(TUN_CHAIN *Chain, ULONG Refusal)
 {
-    for (NET_BUFFER_LIST *Nbl = First; Nbl; Nbl = NET_BUFFER_LIST_NEXT_NBL(Nbl))
-        NET_BUFFER_LIST_STATUS(Nbl) = NDIS_STATUS_SUCCESS;
-    for (ChainSeek(Chain, First, NET_BUFFER_LIST_FIRST_NB(First)); Chain->Nb; ChainNext(Chain)) {
-        *PacketRecord(Chain->Nb) = RingRecordBytes(NET_BUFFER_DATA_LENGTH(Chain->Nb));
-        if (NET_BUFFER_DATA_LENGTH(Chain->Nb) > WINTUN_MAX_PACKET)
-            ChainLose(Chain, WintunToUserTooLong);
-        else if (!PacketCopy(Chain->Nb, NULL))
-            ChainLose(Chain, WintunToUserInaccessible);
+    for (TUN_PLACE At = Chain->At; At.Nb; At = PlaceNext(At)) {
+        if (Refusal)
+            ChainLose(Chain, At, Refusal);
+        else if (NET_BUFFER_DATA_LENGTH(At.Nb) > WINTUN_MAX_PACKET)
+            ChainLose(Chain, At, WintunToUserTooLong);
+        else if (!PacketCopy(At.Nb, NULL))
+            ChainLose(Chain, At, WintunToUserInaccessible);
+        else
+            *PlaceRecord(At) = RingRecordBytes(NET_BUFFER_DATA_LENGTH(At.Nb));
     }
 }
 
-/* Fills the room with the packets from Chain up to End. */
-static VOID ChainCopy(_Inout_ TUN_CHAIN *Chain, _In_opt_ const NET_BUFFER *End,
-                      _In_ const TUN_RING *Ring, ULONG Offset)
+/* Fills the room with the packets up to End. */
+static VOID ChainCopy(TUN_CHAIN *Chain, const NET_BUFFER *End, const TUN_RING *Ring, ULONG Offset)
 {
-    for (; Chain->Nb != End; ChainNext(Chain)) {
-        const ULONG Record = (ULONG)*PacketRecord(Chain->Nb);
-        if (!Record)
+    for (; Chain->At.Nb != End; Chain->At = PlaceNext(Chain->At)) {
+        if (!*PlaceRecord(Chain->At))
             continue;
-        const ULONG Bytes = NET_BUFFER_DATA_LENGTH(Chain->Nb);
+        const ULONG Bytes = NET_BUFFER_DATA_LENGTH(Chain->At.Nb);
         WriteULongNoFence((ULONG volatile *)(Ring->Data + Offset), Bytes);
-        PacketCopy(Chain->Nb, Ring->Data + Offset + WINTUN_RING_RECORD);
-        Offset = (Offset + Record) & (Ring->Capacity - 1);
+        PacketCopy(Chain->At.Nb, Ring->Data + Offset + WINTUN_RING_RECORD);
+        Offset = (Offset + RingRecordBytes(Bytes)) & (Ring->Capacity - 1);
         Chain->Tally[WintunToUserPackets]++;
         Chain->Tally[WintunToUserBytes] += Bytes;
     }
 }
 
 /*
- * Carries the next packets, as many as the budget allows and at least one. When they do not fit,
- * half as many are tried, so that in the end only a packet that does not fit alone is dropped.
+ * Carries the next packets: as many as the budget allows, and at least one. When they do not fit,
+ * half as many are tried, so that in the end only what does not fit alone is dropped.
  */
-static VOID ChainTurn(_Inout_ TUN_CHAIN *Chain, _In_ TUN_RING *Ring)
+static VOID ChainTurn(TUN_CHAIN *Chain, TUN_RING *Ring)
 {
+    TUN_PLACE End = Chain->At;
     TUN_ROOM Room;
     ULONG Bytes = 0, Packets = 0;
-    TUN_CHAIN End = {.Nb = NULL};
 
-    for (ChainSeek(&End, Chain->Nbl, Chain->Nb); End.Nb; ChainNext(&End)) {
-        if (Packets && Bytes + *PacketRecord(End.Nb) > Chain->Budget)
-            break;
-        Bytes += (ULONG)*PacketRecord(End.Nb);
-        Packets += *PacketRecord(End.Nb) != 0;
+    for (; End.Nb && (!Packets || Bytes + *PlaceRecord(End) <= Chain->Budget);
+         End = PlaceNext(End)) {
+        Bytes += (ULONG)*PlaceRecord(End);
+        Packets += *PlaceRecord(End) != 0;
     }
-    TUN_RESULT Result = RingReserve(Ring, Bytes, &Room);
-    if (Result == RingDone) {
+    const TUN_RESULT Result = Packets ? RingReserve(Ring, Bytes, &Room) : RingEmpty;
+    if (Result == RingFull && Packets > 1) {
+        Chain->Budget = Bytes / 2;
+    } else if (Result != RingDone) { /* RingEmpty: all were lost before, nothing is left to lose */
+        ChainLoseUpTo(Chain, End.Nb, Result == RingFull ? WintunToUserFull : WintunToUserCorrupt);
+    } else {
         ChainCopy(Chain, End.Nb, Ring, Room.Start);
         if (RingCommit(Ring, &Room) && Ring->TailMoved) {
             KeSetEvent(Ring->TailMoved, EVENT_INCREMENT, FALSE);
             Chain->Tally[WintunToUserSignals]++;
         }
-    } else if (Result == RingFull && Packets > 1) {
-        Chain->Budget = Bytes / 2;
-    } else {
-        for (; Chain->Nb != End.Nb; ChainNext(Chain))
-            if (*PacketRecord(Chain->Nb))
-                ChainLose(Chain, Result == RingFull ? WintunToUserFull : WintunToUserCorrupt);
     }
 }
 
-/* All of the chain: no lock is held, and the ring gate for one turn at a time. */
-static VOID ChainCarry(_In_ TUN_ADAPTER *Adapter, _Inout_ TUN_CHAIN *Chain,
-                       _In_ NET_BUFFER_LIST *First)
+/* All of the chain, with the ring gate for one turn at a time. */
+static VOID ChainCarry(TUN_CHAIN *Chain, TUN_ADAPTER *Adapter)
 {
     KIRQL Irql;
 
-    for (ChainSeek(Chain, First, NET_BUFFER_LIST_FIRST_NB(First)); Chain->Nb;) {
-        TUN_SESSION *Session = GateEnter(Adapter, &Irql);
-        if (!Session)
-            break;
+    for (TUN_SESSION *Session; Chain->At.Nb; GateLeave(Adapter, Irql)) {
+        Session = GateEnter(Adapter, &Irql);
+        if (!Session) {
+            ChainLoseUpTo(Chain, NULL, WintunToUserNoSession);
+            return;
+        }
         ChainTurn(Chain, &Session->ToUser);
-        GateLeave(Adapter, Irql);
     }
-    for (; Chain->Nb; ChainNext(Chain))
-        if (*PacketRecord(Chain->Nb))
-            ChainLose(Chain, WintunToUserNoSession);
-}
-
-/* TRUE when the chain may not be carried now: everything in it is refused, with Status. */
-static VOID ChainRefuse(_Inout_ TUN_CHAIN *Chain, _In_ NET_BUFFER_LIST *First, NDIS_STATUS Status)
-{
-    for (ChainSeek(Chain, First, NET_BUFFER_LIST_FIRST_NB(First)); Chain->Nb; ChainNext(Chain))
-        Chain->Tally[WintunToUserPaused]++;
-    for (; First; First = NET_BUFFER_LIST_NEXT_NBL(First))
-        NET_BUFFER_LIST_STATUS(First) = Status;
+    if (ReadNoFence(&Adapter->ReadSession))
+        ReadsPump(Adapter, TUN_PUMP_TURNS);
 }
 
 /*
- * MiniportSendNetBufferLists. The reference comes first and state after it; when NDIS pauses the
- * adapter it waits for the reference, and after surprise removal nothing is accepted
- * (MiniportPause, MiniportDevicePnPEventNotify). At DISPATCH_LEVEL throughout, so that no thread
- * can be suspended while it has the reference.
+ * MiniportSendNetBufferLists. The reference comes first and state after it. NDIS waits for it when
+ * it pauses the adapter (MiniportPause); after surprise removal nothing is accepted any more
+ * (MiniportDevicePnPEventNotify). At DISPATCH_LEVEL throughout: see tun.h.
  */
 _Use_decl_annotations_ VOID SendNetBufferLists(NDIS_HANDLE Context, NET_BUFFER_LIST *First,
                                                NDIS_PORT_NUMBER Port, ULONG SendFlags)
 {
     TUN_ADAPTER *Adapter = Context;
-    TUN_CHAIN Chain = {.Budget = TUN_TURN_BYTES};
+    TUN_CHAIN Chain = {.At = PlaceOf(First, NET_BUFFER_LIST_FIRST_NB(First)),
+                       .Budget = TUN_TURN_BYTES};
+    const KIRQL Irql = KeRaiseIrqlToDpcLevel();
+    const BOOLEAN IsFlowing = ExAcquireRundownProtectionCacheAware(Adapter->FlowGate);
+    const BOOLEAN IsRemoved = ReadNoFence(&Adapter->IsRemoved) != FALSE;
 
-    UNREFERENCED_PARAMETER(Port);
-    UNREFERENCED_PARAMETER(SendFlags);
-    KIRQL Irql = KeRaiseIrqlToDpcLevel();
-    BOOLEAN IsFlowing = ExAcquireRundownProtectionCacheAware(Adapter->FlowGate);
-    if (Adapter->IsRemoved) {
-        ChainRefuse(&Chain, First, NDIS_STATUS_NOT_ACCEPTED);
-    } else if (!IsFlowing) {
-        ChainRefuse(&Chain, First, NDIS_STATUS_PAUSED);
-    } else {
-        ChainMeasure(&Chain, First);
-        ChainCarry(Adapter, &Chain, First);
-        if (ReadNoFence(&Adapter->ReadSession))
-            ReadsPump(Adapter, TUN_PUMP_TURNS);
-    }
+    ULONG Refusal = IsFlowing && !IsRemoved ? 0 : WintunToUserPaused;
+    if (!Refusal && !ReadNoFence(&Adapter->LinkWanted))
+        Refusal = WintunToUserNoSession;
+
+    for (NET_BUFFER_LIST *Nbl = First; Nbl; Nbl = NET_BUFFER_LIST_NEXT_NBL(Nbl))
+        NET_BUFFER_LIST_STATUS(Nbl) = IsRemoved ? NDIS_STATUS_NOT_ACCEPTED : NDIS_STATUS_SUCCESS;
+    ChainMeasure(&Chain, Refusal);
+    if (!Refusal)
+        ChainCarry(&Chain, Adapter);
     for (ULONG Counter = 0; Counter < RTL_NUMBER_OF(Chain.Tally); Counter++)
-        if (Chain.Tally[Counter])
-            Count(Adapter, Counter, Chain.Tally[Counter]);
+        Count(Adapter, Counter, Chain.Tally[Counter]);
     NdisMSendNetBufferListsComplete(Adapter->Handle, First,
                                     NDIS_SEND_COMPLETE_FLAGS_DISPATCH_LEVEL);
     if (IsFlowing)

@@ -8,17 +8,17 @@
 #include "tun.h"
 
 /* The only place that touches addresses of a program. */
-static DECLSPEC_NOINLINE NTSTATUS PagesLock(_Inout_ MDL *Mdl, KPROCESSOR_MODE Mode)
+static DECLSPEC_NOINLINE BOOLEAN PagesLock(MDL *Mdl, KPROCESSOR_MODE Mode)
 {
     __try {
         MmProbeAndLockPages(Mdl, Mode, IoWriteAccess);
     } __except (EXCEPTION_EXECUTE_HANDLER) {
-        return STATUS_INVALID_USER_BUFFER;
+        return FALSE;
     }
-    return STATUS_SUCCESS;
+    return TRUE;
 }
 
-static VOID RingCreate(_Out_ TUN_RING *Ring, _In_ UCHAR *Base, ULONG Capacity)
+_Use_decl_annotations_ VOID RingCreate(TUN_RING *Ring, UCHAR *Base, ULONG Capacity)
 {
     Ring->Head = (ULONG volatile *)(Base + offsetof(WINTUN_RING, Head));
     Ring->Tail = (ULONG volatile *)(Base + offsetof(WINTUN_RING, Tail));
@@ -29,33 +29,30 @@ static VOID RingCreate(_Out_ TUN_RING *Ring, _In_ UCHAR *Base, ULONG Capacity)
     InitializeListHead(&Ring->Open);
 }
 
-/* Makes a program's ring the driver's: what was made stays in Ring for RingDestroy, also on
- * failure. */
-static NTSTATUS RingMap(_Inout_ TUN_RING *Ring, _In_ const WINTUN_REGISTER_RING *Request,
+/* A program's ring: what was made of it stays in Ring for RingDestroy, also on failure. */
+static NTSTATUS RingMap(TUN_RING *Ring, const WINTUN_REGISTER_RING *Request,
                         ACCESS_MASK EventAccess, KPROCESSOR_MODE Mode)
 {
-    ULONG Capacity = Request->RingSize - WINTUN_RING_OVERHEAD;
-    ULONG_PTR Address = (ULONG_PTR)Request->Ring;
+    const ULONG Capacity = Request->RingSize - WINTUN_RING_OVERHEAD;
+    const ULONG_PTR Address = (ULONG_PTR)Request->Ring;
+    PVOID Event;
+
     if (Capacity < WINTUN_RING_MIN_CAPACITY || Capacity > WINTUN_RING_MAX_CAPACITY ||
         Capacity & (Capacity - 1) || !Request->TailMoved || !Address || Address != Request->Ring ||
         Address % WINTUN_RING_ALIGNMENT || Address + Request->RingSize < Address)
         return STATUS_INVALID_PARAMETER;
-
-    PVOID Event;
     NTSTATUS Status = ObReferenceObjectByHandle((HANDLE)(ULONG_PTR)Request->TailMoved, EventAccess,
                                                 *ExEventObjectType, Mode, &Event, NULL);
     if (!NT_SUCCESS(Status))
         return Status;
     Ring->TailMoved = Event;
-
-    /* Made for the real address: an unaligned ring spans one page more than its size tells. */
+    /* For the real address: an unaligned ring spans one page more than its size tells. */
     MDL *Mdl = IoAllocateMdl((PVOID)Address, Request->RingSize, FALSE, FALSE, NULL);
     if (!Mdl)
         return STATUS_INSUFFICIENT_RESOURCES;
-    Status = PagesLock(Mdl, Mode);
-    if (!NT_SUCCESS(Status)) {
+    if (!PagesLock(Mdl, Mode)) {
         IoFreeMdl(Mdl);
-        return Status;
+        return STATUS_INVALID_USER_BUFFER;
     }
     Ring->Mdl = Mdl;
     UCHAR *Base = MmGetSystemAddressForMdlSafe(Mdl, Driver.MapPriority);
@@ -65,19 +62,17 @@ static NTSTATUS RingMap(_Inout_ TUN_RING *Ring, _In_ const WINTUN_REGISTER_RING 
     return STATUS_SUCCESS;
 }
 
-static VOID RingDestroy(_Inout_ TUN_RING *Ring)
+static VOID RingDestroy(TUN_RING *Ring)
 {
     if (Ring->Mdl) {
         MmUnlockPages(Ring->Mdl); /* takes the system mapping with it */
         IoFreeMdl(Ring->Mdl);
-    } else {
-        PoolFree((PVOID)(ULONG_PTR)Ring->Head);
     }
     if (Ring->TailMoved)
         ObDereferenceObject(Ring->TailMoved);
 }
 
-static VOID SessionDestroy(_In_opt_ TUN_SESSION *Session)
+static VOID SessionDestroy(TUN_SESSION *Session)
 {
     if (!Session)
         return;
@@ -86,60 +81,8 @@ static VOID SessionDestroy(_In_opt_ TUN_SESSION *Session)
     PoolFree(Session);
 }
 
-/* The worker outlives sessions: ending one must not wait for it. Its handle is the kernel's. */
-static NTSTATUS WorkerStart(_Inout_ TUN_ADAPTER *Adapter)
-{
-    OBJECT_ATTRIBUTES Attributes;
-    InitializeObjectAttributes(&Attributes, NULL, OBJ_KERNEL_HANDLE, NULL, NULL);
-    if (!Adapter->Worker &&
-        !NT_SUCCESS(PsCreateSystemThread(&Adapter->Worker, THREAD_ALL_ACCESS, &Attributes, NULL,
-                                         NULL, ReceiveWorker, Adapter))) {
-        Adapter->Worker = NULL;
-        return STATUS_UNSUCCESSFUL;
-    }
-    return STATUS_SUCCESS;
-}
-
-/*
- * Begins a finished session, or destroys it when that is impossible or Status is a failure already.
- * Only then does anything reach it: the gate opens last.
- */
-static NTSTATUS SessionBeginLocked(_Inout_ TUN_ADAPTER *Adapter, _In_opt_ TUN_SESSION *Session,
-                                   NTSTATUS Status)
-{
-    if (NT_SUCCESS(Status) && (Adapter->IsRemoving || Adapter->IsRemoved))
-        Status = NDIS_STATUS_ADAPTER_NOT_READY;
-    if (NT_SUCCESS(Status))
-        Status = WorkerStart(Adapter);
-    if (NT_SUCCESS(Status))
-        Status = PoolFill(&Adapter->Pool);
-    if (!NT_SUCCESS(Status)) {
-        WriteRelease(&Adapter->Pool.IsWanted, FALSE);
-        PoolTrim(&Adapter->Pool);
-        SessionDestroy(Session);
-        return Status;
-    }
-    Session->Id = Adapter->SessionCount += 2;
-    Adapter->Session = Session;
-    ReadsAllow(Adapter, Session->Kind == WintunSessionFile ? Session->Id : 0);
-    KeMemoryBarrier();
-    ExReInitializeRundownProtectionCacheAware(Adapter->RingGate);
-    KeClearEvent(&Adapter->LinkSettled);
-    WriteRelease(&Adapter->LinkWanted, TRUE);
-    KeSetEvent(&Adapter->Kick, EVENT_INCREMENT, FALSE);
-    return STATUS_SUCCESS;
-}
-
-/*
- * The caller has returned from starting a session, so its link is up: what it sends next is not
- * refused for want of one. Not under the mutex, because the worker is inside NDIS meanwhile.
- */
-static VOID SessionAwaitLink(_In_ TUN_ADAPTER *Adapter)
-{
-    KeWaitForSingleObject(&Adapter->LinkSettled, Executive, KernelMode, FALSE, NULL);
-}
-
-static NTSTATUS RequestRead(_In_ IRP *Irp, _Out_ WINTUN_REGISTER_RINGS *Request)
+/* The request in the layout of a 64-bit program; the short one is for 32-bit programs alone. */
+static NTSTATUS RequestRead(const IRP *Irp, WINTUN_REGISTER_RINGS *Request)
 {
     const ULONG Bytes =
         IoGetCurrentIrpStackLocation(Irp)->Parameters.DeviceIoControl.InputBufferLength;
@@ -149,7 +92,7 @@ static NTSTATUS RequestRead(_In_ IRP *Irp, _Out_ WINTUN_REGISTER_RINGS *Request)
         RtlCopyMemory(Request, Irp->AssociatedIrp.SystemBuffer, sizeof(*Request));
         return STATUS_SUCCESS;
     }
-    if (Bytes != sizeof(*Short) || !IoIs32bitProcess(Irp))
+    if (Bytes != sizeof(*Short) || !IoIs32bitProcess((IRP *)Irp))
         return STATUS_INVALID_PARAMETER;
     *Request = (WINTUN_REGISTER_RINGS){
         .ToUser = {Short->ToUser.RingSize, 0, Short->ToUser.Ring, Short->ToUser.TailMoved},
@@ -158,31 +101,69 @@ static NTSTATUS RequestRead(_In_ IRP *Irp, _Out_ WINTUN_REGISTER_RINGS *Request)
     return STATUS_SUCCESS;
 }
 
-static NTSTATUS RingsMap(_Inout_ TUN_SESSION *Session, _In_ IRP *Irp)
+/* In the order in which existing clients see the statuses. */
+static NTSTATUS SessionMap(TUN_SESSION *Session, const IRP *Irp)
 {
+    TUN_RING *ToUser = &Session->ToUser, *ToStack = &Session->ToStack;
     WINTUN_REGISTER_RINGS Request;
+
     NTSTATUS Status = RequestRead(Irp, &Request);
-
     if (NT_SUCCESS(Status))
-        Status = RingMap(&Session->ToUser, &Request.ToUser, EVENT_MODIFY_STATE, Irp->RequestorMode);
+        Status = RingMap(ToUser, &Request.ToUser, EVENT_MODIFY_STATE, Irp->RequestorMode);
     if (!NT_SUCCESS(Status))
         return Status;
-    Session->ToUser.Cursor = ReadULongNoFence(Session->ToUser.Tail);
-    if (Session->ToUser.Cursor >= Session->ToUser.Capacity ||
-        Session->ToUser.Cursor % WINTUN_RING_ALIGNMENT)
+    ToUser->Cursor = ReadULongNoFence(ToUser->Tail);
+    if (ToUser->Cursor >= ToUser->Capacity || ToUser->Cursor % WINTUN_RING_ALIGNMENT)
         return STATUS_INVALID_PARAMETER;
 
-    Status = RingMap(&Session->ToStack, &Request.ToStack, SYNCHRONIZE | EVENT_MODIFY_STATE,
-                     Irp->RequestorMode);
+    Status =
+        RingMap(ToStack, &Request.ToStack, SYNCHRONIZE | EVENT_MODIFY_STATE, Irp->RequestorMode);
     if (!NT_SUCCESS(Status))
         return Status;
-    Session->ToStack.Cursor = ReadULongNoFence(Session->ToStack.Head);
-    Session->ToStack.HasEnded = Session->ToStack.Cursor >= Session->ToStack.Capacity;
-    if (Session->ToStack.HasEnded)
-        RingEnd(Session->ToStack.Head);
-    else if (Session->ToStack.Cursor % WINTUN_RING_ALIGNMENT)
-        return STATUS_INVALID_PARAMETER;
+    ToStack->Cursor = ReadULongNoFence(ToStack->Head);
+    ToStack->HasEnded = ToStack->Cursor >= ToStack->Capacity;
+    RingRelease(ToStack);
+    return !ToStack->HasEnded && ToStack->Cursor % WINTUN_RING_ALIGNMENT ? STATUS_INVALID_PARAMETER
+                                                                         : STATUS_SUCCESS;
+}
+
+/*
+ * Begins a session that is complete; the gate opens last. The worker is made once for all sessions,
+ * because ending one must not wait for it.
+ */
+_Use_decl_annotations_ NTSTATUS SessionBeginLocked(TUN_ADAPTER *Adapter, TUN_SESSION *Session)
+{
+    OBJECT_ATTRIBUTES Attributes;
+
+    if (Adapter->IsRemoving || Adapter->IsRemoved)
+        return NDIS_STATUS_ADAPTER_NOT_READY;
+    InitializeObjectAttributes(&Attributes, NULL, OBJ_KERNEL_HANDLE, NULL, NULL);
+    if (!Adapter->Worker &&
+        !NT_SUCCESS(PsCreateSystemThread(&Adapter->Worker, THREAD_ALL_ACCESS, &Attributes, NULL,
+                                         NULL, ReceiveWorker, Adapter))) {
+        Adapter->Worker = NULL;
+        return STATUS_UNSUCCESSFUL;
+    }
+    Adapter->SessionId += 2;
+    Session->Id = Adapter->SessionId;
+    Adapter->Session = Session;
+    if (Session->IsCompat) {
+        Adapter->CompatFile = Session->Owner;
+        KeClearEvent(&Adapter->CompatClosed);
+    }
+    KeClearEvent(&Adapter->LinkSettled);
+    WriteRelease(&Adapter->LinkWanted, TRUE);
+    ReadsAllow(Adapter, Session->Kind == WintunSessionFile ? Session->Id : 0);
+    KeMemoryBarrier();
+    ExReInitializeRundownProtectionCacheAware(Adapter->RingGate);
+    KeSetEvent(&Adapter->Kick, EVENT_INCREMENT, FALSE);
     return STATUS_SUCCESS;
+}
+
+/* The caller's session has its link when it returns. Without the mutex: the worker is in NDIS. */
+_Use_decl_annotations_ VOID SessionAwaitLink(TUN_ADAPTER *Adapter)
+{
+    KeWaitForSingleObject(&Adapter->LinkSettled, Executive, KernelMode, FALSE, NULL);
 }
 
 /*
@@ -193,7 +174,6 @@ static NTSTATUS RingsMap(_Inout_ TUN_SESSION *Session, _In_ IRP *Irp)
  */
 _Use_decl_annotations_ NTSTATUS SessionRegister(TUN_ADAPTER *Adapter, IRP *Irp, BOOLEAN IsCompat)
 {
-    FILE_OBJECT *File = IoGetCurrentIrpStackLocation(Irp)->FileObject;
     NTSTATUS Status = STATUS_SUCCESS;
 
     if (Irp->RequestorMode == UserMode && IoGetRequestorProcess(Irp) != PsGetCurrentProcess())
@@ -210,85 +190,32 @@ _Use_decl_annotations_ NTSTATUS SessionRegister(TUN_ADAPTER *Adapter, IRP *Irp, 
         return Status;
 
     TUN_SESSION *Session = PoolAlloc(sizeof(*Session));
-    Status = Session ? RingsMap(Session, Irp) : STATUS_INSUFFICIENT_RESOURCES;
+    Status = Session ? SessionMap(Session, Irp) : STATUS_INSUFFICIENT_RESOURCES;
+    DriverLock();
+    Adapter->IsStarting = FALSE;
     if (NT_SUCCESS(Status)) {
         Session->Kind = WintunSessionRings;
         Session->Process = Irp->RequestorMode == UserMode ? PsGetCurrentProcessId() : NULL;
-        Session->Owner = File;
+        Session->Owner = IoGetCurrentIrpStackLocation(Irp)->FileObject;
         Session->IsCompat = IsCompat;
-    }
-
-    DriverLock();
-    Adapter->IsStarting = FALSE;
-    Status = SessionBeginLocked(Adapter, Session, Status);
-    if (NT_SUCCESS(Status) && IsCompat) {
-        Adapter->CompatFile = File;
-        KeClearEvent(&Adapter->CompatClosed);
+        Status = SessionBeginLocked(Adapter, Session);
     }
     DriverUnlock();
     if (NT_SUCCESS(Status))
         SessionAwaitLink(Adapter);
-    return Status;
-}
-
-static NTSTATUS SessionBeginFileLocked(_Inout_ TUN_ADAPTER *Adapter, HANDLE Process)
-{
-    TUN_SESSION *Session = PoolAlloc(sizeof(*Session));
-    UCHAR *Memory = PoolAlloc(TUN_FILE_CAPACITY + WINTUN_RING_OVERHEAD);
-
-    if (!Session || !Memory) {
-        PoolFree(Session);
-        PoolFree(Memory);
-        return STATUS_INSUFFICIENT_RESOURCES;
-    }
-    Session->Kind = WintunSessionFile;
-    Session->Process = Process;
-    RingCreate(&Session->ToUser, Memory, TUN_FILE_CAPACITY);
-    RingCreate(&Session->Reads, Memory, TUN_FILE_CAPACITY);
-    return SessionBeginLocked(Adapter, Session, STATUS_SUCCESS);
-}
-
-/* Makes a file one of its process's session, which begins with the first. Member says of which. */
-_Use_decl_annotations_ NTSTATUS SessionJoin(TUN_ADAPTER *Adapter, LONG volatile *Member,
-                                            KPROCESSOR_MODE Mode)
-{
-    HANDLE Process = Mode == UserMode ? PsGetCurrentProcessId() : NULL;
-    NTSTATUS Status = STATUS_SUCCESS;
-    LONG Current = ReadNoFence(&Adapter->ReadSession);
-
-    if (Current && ReadNoFence(Member) == Current)
-        return STATUS_SUCCESS;
-    DriverLock();
-    if (*Member == TUN_MEMBER_CLOSED)
-        Status = STATUS_FILE_FORCED_CLOSED;
-    else if (Adapter->IsStarting)
-        Status = STATUS_ALREADY_INITIALIZED;
-    else if (!Adapter->Session)
-        Status = SessionBeginFileLocked(Adapter, Process);
-    TUN_SESSION *Session = Adapter->Session;
-    if (NT_SUCCESS(Status) && *Member != Session->Id) {
-        if (Session->Kind == WintunSessionFile && Session->Process == Process) {
-            WriteNoFence(Member, Session->Id);
-            Session->Files++;
-        } else {
-            Status = STATUS_ALREADY_INITIALIZED;
-        }
-    }
-    DriverUnlock();
-    if (NT_SUCCESS(Status))
-        SessionAwaitLink(Adapter);
+    else
+        SessionDestroy(Session);
     return Status;
 }
 
 /*
  * Ends the session, if there is one. Exactly once: the mutex admits one caller, who takes it out.
- * After the wait nobody holds a pointer to it. Senders, the worker and readers have it only inside
- * the gate, which takes nobody any more; others only under the mutex, which is held here; the
- * client event that the worker may be waiting for has a reference of its own. The wait is short:
- * the gate is held at DISPATCH_LEVEL, for one bounded copy. So the program's pages are unlocked
- * when this returns, which bug check 0x76 demands of the process-exit callback. What is left
- * (pending reads, buffers, the link) needs no address of the program; the worker does it, outside
- * of every lock.
+ * After the wait nobody holds a pointer to it: senders, readers and the worker have it only inside
+ * the gate, which lets nobody in any more, and others only under the mutex; to the event that the
+ * worker may be waiting for it has a reference. The wait is short: the gate is held at
+ * DISPATCH_LEVEL for one bounded copy. So the program's pages are unlocked when this returns, which
+ * bug check 0x76 demands of the process-exit callback. What is left, reads and buffers and the
+ * link, needs nothing of the program; the worker sees to it, outside every lock.
  */
 _Use_decl_annotations_ VOID SessionEndLocked(TUN_ADAPTER *Adapter)
 {
@@ -300,20 +227,19 @@ _Use_decl_annotations_ VOID SessionEndLocked(TUN_ADAPTER *Adapter)
     Adapter->Session = NULL;
     ReadsAllow(Adapter, 0);
     if (Session->Kind == WintunSessionRings) {
-        RingEnd(Session->ToStack.Head);
-        RingEnd(Session->ToUser.Tail);
+        WriteULongRelease(Session->ToStack.Head, WINTUN_RING_ENDED);
+        WriteULongRelease(Session->ToUser.Tail, WINTUN_RING_ENDED);
         KeSetEvent(Session->ToUser.TailMoved, EVENT_INCREMENT, FALSE);
     }
     SessionDestroy(Session);
-    WriteRelease(&Adapter->Pool.IsWanted, FALSE);
     WriteRelease(&Adapter->LinkWanted, FALSE);
     KeSetEvent(&Adapter->Kick, EVENT_INCREMENT, FALSE);
 }
 
 /*
  * A file goes: at its cleanup, when no handle to it is left in any process, and once more at its
- * close, because a registration on another thread may have been under way at the cleanup; it is
- * over at the close.
+ * close, because a registration on another thread may have been under way at the cleanup; at the
+ * close it is over.
  */
 _Use_decl_annotations_ VOID SessionLeaveLocked(TUN_ADAPTER *Adapter, const FILE_OBJECT *File,
                                                LONG Member)
@@ -328,7 +254,6 @@ _Use_decl_annotations_ VOID SessionLeaveLocked(TUN_ADAPTER *Adapter, const FILE_
  */
 _Use_decl_annotations_ VOID SessionProcessNotify(HANDLE ParentId, HANDLE ProcessId, BOOLEAN Create)
 {
-    UNREFERENCED_PARAMETER(ParentId);
     if (Create)
         return;
     DriverLock();
