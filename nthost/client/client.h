@@ -54,6 +54,12 @@ client_status client_protect(struct client *client, void *address, size_t bytes,
 enum { CLIENT_READ = 1, CLIENT_WRITE = 2, CLIENT_OVERLAPPED = 4 };
 client_status client_open(struct client *client, const char *path, unsigned flags,
                           client_handle *handle);
+/* Inside nthost only: a path below an open file (NtCreateFile with a root directory), and another
+ * handle to the same object with no more than this access (DuplicateHandle). */
+client_status client_open_relative(struct client *client, client_handle root, const char *name,
+                                   unsigned flags, client_handle *handle);
+client_status client_restrict(struct client *client, client_handle handle, uint32_t access,
+                              client_handle *result);
 client_status client_close(struct client *client, client_handle handle);
 client_status client_duplicate(struct client *from, client_handle handle, struct client *to,
                                client_handle *result);

@@ -200,8 +200,13 @@ static bool nt_path(const char *path, WCHAR *buffer, UNICODE_STRING *result)
     return true;
 }
 
-client_status client_open(struct client *client, const char *path, unsigned flags,
-                          client_handle *handle)
+static HANDLE nt_handle(client_handle handle)
+{
+    return (HANDLE)(uintptr_t)handle;
+}
+
+static client_status open_at(struct client *client, client_handle root, const char *path,
+                             unsigned flags, client_handle *handle)
 {
     WCHAR buffer[PATH_LIMIT];
     UNICODE_STRING name;
@@ -216,19 +221,28 @@ client_status client_open(struct client *client, const char *path, unsigned flag
     access |= (flags & CLIENT_READ) != 0 ? GENERIC_READ : 0;
     access |= (flags & CLIENT_WRITE) != 0 ? GENERIC_WRITE : 0;
     const ULONG options = (flags & CLIENT_OVERLAPPED) != 0 ? 0 : FILE_SYNCHRONOUS_IO_NONALERT;
+    const ULONG share = FILE_SHARE_READ | FILE_SHARE_WRITE;
     if (!begin(client, &call))
         return STATUS_PROCESS_IS_TERMINATING;
     const NTSTATUS status =
-        nth_io_create(&name, access, FILE_SHARE_READ | FILE_SHARE_WRITE, options, &opened);
+        root != 0 ? nth_io_create_relative(nt_handle(root), &name, access, share, options, &opened)
+                  : nth_io_create(&name, access, share, options, &opened);
     end(&call);
     if (NT_SUCCESS(status))
         *handle = (client_handle)(uintptr_t)opened;
     return status;
 }
 
-static HANDLE nt_handle(client_handle handle)
+client_status client_open(struct client *client, const char *path, unsigned flags,
+                          client_handle *handle)
 {
-    return (HANDLE)(uintptr_t)handle;
+    return open_at(client, 0, path, flags, handle);
+}
+
+client_status client_open_relative(struct client *client, client_handle root, const char *name,
+                                   unsigned flags, client_handle *handle)
+{
+    return open_at(client, root, name, flags, handle);
 }
 
 client_status client_close(struct client *client, client_handle handle)
@@ -253,6 +267,27 @@ client_status client_duplicate(struct client *from, client_handle handle, struct
         return STATUS_PROCESS_IS_TERMINATING;
     const NTSTATUS status =
         nth_handle_duplicate(from->process, nt_handle(handle), to->process, &copy);
+    end(&call);
+    if (NT_SUCCESS(status))
+        *result = (client_handle)(uintptr_t)copy;
+    return status;
+}
+
+client_status client_restrict(struct client *client, client_handle handle, uint32_t access,
+                              client_handle *result)
+{
+    HANDLE copy = NULL;
+    void *body = NULL;
+    struct call call;
+
+    *result = 0;
+    if (!begin(client, &call))
+        return STATUS_PROCESS_IS_TERMINATING;
+    NTSTATUS status = nth_handle_lookup(client->process, nt_handle(handle), access, -1, &body);
+    if (NT_SUCCESS(status)) {
+        status = nth_handle_insert(client->process, body, access, &copy);
+        nth_object_release(body);
+    }
     end(&call);
     if (NT_SUCCESS(status))
         *result = (client_handle)(uintptr_t)copy;

@@ -320,6 +320,10 @@ NTSTATUS nth_plug(struct nth_driver *driver, const struct nth_device_config *con
     struct nth_device *device = node_create(driver, use);
     fill_key(device, use);
     create_pdo(device);
+    for (size_t i = 0; i < use->property_count; i++) {
+        const struct nth_device_property *p = &use->properties[i];
+        nth_property_set(device, &p->key, p->type, p->data, p->bytes);
+    }
     NTSTATUS status = add_device(device, driver);
     if (!NT_SUCCESS(status)) {
         if (device->pdo->AttachedDevice)
