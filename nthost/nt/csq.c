@@ -87,7 +87,7 @@ NTH_EXPORT(IoCsqInitializeEx, 7);
 static bool was_cancelled(IO_CSQ *csq, IRP *irp)
 {
     IoSetCancelRoutine(irp, cancelled);
-    if (!irp->Cancel || !IoSetCancelRoutine(irp, NULL))
+    if (!__atomic_load_n(&irp->Cancel, __ATOMIC_SEQ_CST) || !IoSetCancelRoutine(irp, NULL))
         return false;
     csq->CsqRemoveIrp(csq, irp);
     forget(irp);
@@ -104,7 +104,6 @@ NTSTATUS NTAPI IoCsqInsertIrpEx(PIO_CSQ Csq, PIRP Irp, PIO_CSQ_IRP_CONTEXT Conte
     Irp->Tail.Overlay.DriverContext[3] = Context ? (void *)Context : (void *)Csq;
     if (Context)
         *Context = (IO_CSQ_IRP_CONTEXT){.Type = IO_TYPE_CSQ_IRP_CONTEXT, .Irp = Irp, .Csq = Csq};
-    Csq->ReservePointer = NULL;
     Csq->CsqAcquireLock(Csq, &irql);
     if (Csq->Type == IO_TYPE_CSQ_EX)
         status = ((PIO_CSQ_INSERT_IRP_EX)(void *)Csq->CsqInsertIrp)(Csq, Irp, InsertContext);
@@ -135,7 +134,6 @@ PIRP NTAPI IoCsqRemoveIrp(PIO_CSQ Csq, PIO_CSQ_IRP_CONTEXT Context)
     KIRQL irql;
 
     nth_irql_max(DISPATCH_LEVEL);
-    Csq->ReservePointer = NULL;
     Csq->CsqAcquireLock(Csq, &irql);
     IRP *irp = Context->Irp;
     if (irp && !IoSetCancelRoutine(irp, NULL))
@@ -154,7 +152,6 @@ PIRP NTAPI IoCsqRemoveNextIrp(PIO_CSQ Csq, PVOID PeekContext)
     KIRQL irql;
 
     nth_irql_max(DISPATCH_LEVEL);
-    Csq->ReservePointer = NULL;
     Csq->CsqAcquireLock(Csq, &irql);
     IRP *irp = Csq->CsqPeekNextIrp(Csq, NULL, PeekContext);
     while (irp && !IoSetCancelRoutine(irp, NULL)) /* IoCancelIrp has it: the next one */

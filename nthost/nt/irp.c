@@ -363,7 +363,7 @@ static void check_completion(IRP *irp)
                  (void *)irp);
     if (irp->Type != IO_TYPE_IRP)
         nth_stop("irp-invalid", "IofCompleteRequest: %p is no IRP", (void *)irp);
-    if (irp->CancelRoutine)
+    if (__atomic_load_n(&irp->CancelRoutine, __ATOMIC_SEQ_CST))
         nth_stop("irp-cancel-routine-set-at-completion",
                  "IofCompleteRequest: IRP %p still has its cancel routine", (void *)irp);
     if (irp->IoStatus.Status == STATUS_PENDING)
@@ -406,7 +406,7 @@ static bool wants_routine(const IRP *irp, UCHAR control)
 
     return (success && (control & SL_INVOKE_ON_SUCCESS)) ||
            (!success && (control & SL_INVOKE_ON_ERROR)) ||
-           (irp->Cancel && (control & SL_INVOKE_ON_CANCEL));
+           (__atomic_load_n(&irp->Cancel, __ATOMIC_SEQ_CST) && (control & SL_INVOKE_ON_CANCEL));
 }
 
 /* Completes the current location. False: a completion routine has taken the IRP back. */
@@ -488,7 +488,7 @@ BOOLEAN NTAPI IoCancelIrp(PIRP Irp)
     if (is_freed)
         nth_stop("irp-touched-after-completion", "IoCancelIrp: IRP %p is freed", (void *)Irp);
     const KIRQL irql = KeAcquireSpinLockRaiseToDpc(&cancel_lock);
-    Irp->Cancel = TRUE;
+    __atomic_store_n(&Irp->Cancel, TRUE, __ATOMIC_SEQ_CST);
     PDRIVER_CANCEL routine = IoSetCancelRoutine(Irp, NULL);
     if (!routine) {
         KeReleaseSpinLock(&cancel_lock, irql);
