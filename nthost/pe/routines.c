@@ -30,8 +30,16 @@ NTH_EXPORT_AS(asan_memset, "__asan_memset", CHECKED(memset), NTH_RAW);
 #endif
 NTH_EXPORT_AS(c_specific_handler, "__C_specific_handler", nth_c_specific_handler, NTH_RAW);
 
+static void irql_max(KIRQL max)
+{
+    if (nth_irql() > max)
+        nth_stop("irql-too-high", "%s at IRQL %u, allowed up to %u", nth_call_name(), nth_irql(),
+                 max);
+}
+
 VOID NTAPI ExRaiseStatus(NTSTATUS Status)
 {
+    irql_max(APC_LEVEL);
     nth_raise(Status, 0, NULL);
 }
 NTH_EXPORT(ExRaiseStatus, 1);
@@ -39,12 +47,14 @@ NTH_EXPORT(ExRaiseStatus, 1);
 /* The pages give neither routine a parameter: the exception has no more than its code. */
 VOID NTAPI ExRaiseAccessViolation(VOID)
 {
+    irql_max(PASSIVE_LEVEL);
     nth_raise((NTSTATUS)ACCESS_VIOLATION, 0, NULL);
 }
 NTH_EXPORT(ExRaiseAccessViolation, 0);
 
 VOID NTAPI ExRaiseDatatypeMisalignment(VOID)
 {
+    irql_max(PASSIVE_LEVEL);
     nth_raise((NTSTATUS)DATATYPE_MISALIGNMENT, 0, NULL);
 }
 NTH_EXPORT(ExRaiseDatatypeMisalignment, 0);

@@ -285,6 +285,40 @@ TEST(exception_noncontinuable_cannot_be_continued)
     EXPECT("ContinueRaised", NO_MEMORY, 0, 0xC0000025);
 }
 
+/* ExRaiseStatus, ExRaiseAccessViolation, ExRaiseDatatypeMisalignment: the codes they raise ... */
+TEST(raise_routines_raise_their_codes)
+{
+    start();
+    EXPECT("RaiseRoutine", 0, 0, NO_MEMORY);
+    EXPECT("RaiseRoutine", 1, 0, 0xC0000005);
+    EXPECT("RaiseRoutine", 2, 0, 0x80000002);
+}
+
+static void raise_at(KIRQL irql, int which)
+{
+    start();
+    nth_expect_stop("irql-too-high");
+    nth_irql_raise(irql);
+    CALL1(images[1], "RaiseRoutine", which);
+    CHECK(false);
+}
+
+/* ... and the IRQL that their pages allow: APC_LEVEL, PASSIVE_LEVEL, PASSIVE_LEVEL. */
+TEST(raise_status_above_apc_level_stops)
+{
+    raise_at(DISPATCH_LEVEL, 0);
+}
+
+TEST(raise_access_violation_above_passive_level_stops)
+{
+    raise_at(APC_LEVEL, 1);
+}
+
+TEST(raise_misalignment_above_passive_level_stops)
+{
+    raise_at(APC_LEVEL, 2);
+}
+
 /* ---- many ---- */
 
 enum { THREADS = 4, RAISES = 25000 };

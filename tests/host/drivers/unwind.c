@@ -45,6 +45,7 @@ TEST_EXPORT LONG ContinueRaised(LONG Status);
 TEST_EXPORT LONG CatchChained(LONG Status);
 TEST_EXPORT LONG Chained(LONG Status);
 TEST_EXPORT LONG Loop(LONG Status, LONG Count);
+TEST_EXPORT LONG RaiseRoutine(LONG Which);
 
 NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
 {
@@ -777,4 +778,21 @@ LONG Loop(LONG Status, LONG Count)
         }
     }
     return Caught;
+}
+
+/* The exported routines that raise. */
+LONG RaiseRoutine(LONG Which)
+{
+    LONG Result = 0;
+
+    __try {
+        if (Which == 0)
+            ExRaiseStatus(STATUS_NO_MEMORY);
+        if (Which == 1)
+            ExRaiseAccessViolation();
+        ExRaiseDatatypeMisalignment();
+    } __except (EXCEPTION_EXECUTE_HANDLER) {
+        Result = (LONG)GetExceptionCode();
+    }
+    return Result;
 }
