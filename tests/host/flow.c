@@ -178,6 +178,20 @@ TEST(send_handler_returning_at_dispatch_is_caught)
     send_badly(PUPPET_IRQL, 0, "callout-irql");
 }
 
+/* A handler returns with the spin locks it was called with (bug check 0xC4). */
+TEST(send_handler_keeping_a_lock_is_caught)
+{
+    boot();
+    struct puppet p = plug();
+    struct nth_mem *mem = nth_mem_attach(p.adapter);
+    struct nth_chain *chain = chain_of(mem, 1);
+    S.Send = PUPPET_KEEP;
+    KeRaiseIrqlToDpcLevel();
+    nth_expect_stop("callout-lock");
+    nth_chain_send(chain, 0);
+    CHECK(!"not caught");
+}
+
 /* A list that was never sent. */
 TEST(complete_own_list_is_caught)
 {
@@ -652,21 +666,101 @@ static void sender(void *context)
     }
 }
 
-/* Sends race with pause and restart; every list comes back. */
-TEST(senders_race_with_pause)
+static void race(struct nth_config config, int rounds)
 {
-    boot_with((struct nth_config){.mode = NTH_PARALLEL});
+    boot_with(config);
     struct puppet p = plug();
     struct nth_mem *mem = nth_mem_attach(p.adapter);
     struct nth_thread *threads[3];
+
     for (int i = 0; i < 3; i++)
         threads[i] = nth_spawn("sender", sender, mem);
-    for (int i = 0; i < 50; i++) {
+    for (int i = 0; i < rounds; i++) {
         nth_pause(p.adapter);
         nth_restart(p.adapter);
     }
     for (int i = 0; i < 3; i++)
         nth_join(threads[i]);
+    nth_mem_close(mem);
+    unplug(&p);
+}
+
+/* Sends race with pause and restart; every list comes back. */
+TEST(senders_race_with_pause)
+{
+    race((struct nth_config){.mode = NTH_PARALLEL}, 50);
+}
+
+TEST(senders_race_with_pause_relaxed)
+{
+    race((struct nth_config){.mode = NTH_PARALLEL, .relaxed_memory = true}, 500);
+}
+
+/* The same under schedules that change at every kernel call. */
+#define SEEDED(seed_)                                                                              \
+    TEST(senders_race_with_pause_seed_##seed_)                                                     \
+    {                                                                                              \
+        race((struct nth_config){.mode = NTH_SERIAL, .seed = seed_}, 20);                          \
+    }
+SEEDED(1)
+SEEDED(2)
+SEEDED(3)
+SEEDED(77)
+
+struct flood {
+    NDIS_HANDLE pool;
+    LONG stop;
+};
+
+static void indicator(void *context)
+{
+    struct flood *flood = context;
+
+    while (!__atomic_load_n(&flood->stop, __ATOMIC_SEQ_CST)) {
+        struct packet a = make_packet(flood->pool, 4, 60);
+        indicate(a.list, 1, 0);
+        free_packet(&a);
+    }
+}
+
+/* Surprise removal takes the binding away; what it sent before has come back. */
+TEST(surprise_removal_detaches_the_binding)
+{
+    boot_with((struct nth_config){.mode = NTH_PARALLEL});
+    struct puppet p = plug();
+    struct nth_mem *mem = nth_mem_attach(p.adapter);
+    struct nth_chain *chains[100];
+    for (int i = 0; i < 100; i++)
+        chains[i] = chain_of(mem, 2);
+    S.Send = PUPPET_GOOD;
+    for (int i = 0; i < 50; i++)
+        nth_chain_send(chains[i], 0);
+    nth_surprise_remove(p.device);
+    CHECK_EQ(S.Halts, 1);
+    CHECK(nth_mem_is_detached(mem));
+    for (int i = 0; i < 50; i++)
+        CHECK_EQ(nth_chain_completed(chains[i]), 2);
+}
+
+/* Receives while the flow stops and starts: the driver here indicates only while it may, so the
+ * pauser is the one who waits. */
+TEST(indications_race_with_queries)
+{
+    struct flood flood = {0};
+    ULONG value;
+
+    boot_with((struct nth_config){.mode = NTH_PARALLEL});
+    struct puppet p = plug();
+    struct nth_mem *mem = nth_mem_attach(p.adapter);
+    flood.pool = make_pool(S.Adapter);
+    struct nth_thread *thread = nth_spawn("indicator", indicator, &flood);
+    nth_mem_wait(mem, 20, UINT64_MAX);
+    for (int i = 0; i < 200; i++)
+        CHECK_STATUS(nth_query(p.adapter, OID_GEN_MAXIMUM_TOTAL_SIZE, &value, 4, NULL), 0);
+    __atomic_store_n(&flood.stop, 1, __ATOMIC_SEQ_CST);
+    nth_join(thread);
+    CHECK(nth_mem_count(mem) >= 20);
+    CALL(NdisFreeNetBufferListPool, P(flood.pool));
     nth_mem_close(mem);
     unplug(&p);
 }

@@ -541,7 +541,7 @@ TEST(shutdown_calls_the_handler)
 }
 
 /* MiniportResetEx: AddressingReset TRUE makes NDIS "call MiniportOidRequest to restore". */
-TEST(reset_pended_restores_the_filter)
+TEST(reset_restores_the_filter)
 {
     const ULONG filter = NDIS_PACKET_TYPE_DIRECTED;
 
@@ -587,4 +587,116 @@ TEST(sleep_without_the_flag_halts)
     CHECK_EQ(S.Inits, 2);
     CHECK_EQ(nth_adapter_state(p.adapter), NTH_RUNNING);
     unplug(&p);
+}
+
+/* "MiniportSetOptions": NDIS_MINIPORT_PNP_CHARACTERISTICS adds handlers; the context that
+ * MiniportAddDevice sets comes to MiniportInitializeEx and to MiniportRemoveDevice. */
+TEST(add_device_context_is_handed_on)
+{
+    boot();
+    S.HasPnp = 1;
+    struct puppet p = plug();
+    CHECK_EQ(S.AddDevices, 1);
+    CHECK(S.AddDeviceContext == &S.AddDevices);
+    unplug(&p);
+    CHECK_EQ(S.RemoveDevices, 1);
+}
+
+/* MiniportAddDevice failing fails AddDevice. */
+TEST(add_device_failing_fails_the_device)
+{
+    struct nth_driver *driver;
+    struct nth_device *device;
+
+    boot();
+    S.HasPnp = 1;
+    S.AddDeviceStatus = NDIS_STATUS_RESOURCES;
+    CHECK_STATUS(load(&driver), STATUS_SUCCESS);
+    CHECK_STATUS(nth_plug(driver, NULL, &device), STATUS_INSUFFICIENT_RESOURCES);
+    CHECK_EQ(S.Inits, 0);
+    CHECK_STATUS(nth_driver_unload(driver), STATUS_SUCCESS);
+    nth_shutdown();
+}
+
+/* NDIS_MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES_REVISION_2: "added for NDIS 6.30"; a driver of 6.20
+ * cannot use it: NDIS_STATUS_BAD_VERSION. */
+TEST(attributes_newer_than_the_driver_are_refused)
+{
+    struct nth_driver *driver;
+    struct nth_device *device;
+
+    boot();
+    S.Version = NDIS_RUNTIME_VERSION_620;
+    S.RegistrationRevision = 2;
+    CHECK_STATUS(load(&driver), STATUS_SUCCESS);
+    CHECK(!NT_SUCCESS(nth_plug(driver, NULL, &device)));
+    CHECK_STATUS(S.AttributeStatus, NDIS_STATUS_BAD_VERSION);
+    CHECK_STATUS(nth_driver_unload(driver), STATUS_SUCCESS);
+    S.Version = NDIS_RUNTIME_VERSION_630;
+    struct puppet p = plug();
+    CHECK_STATUS(S.AttributeStatus, NDIS_STATUS_SUCCESS);
+    unplug(&p);
+}
+
+/* "Processing the Surprise Removal of a NIC (Windows Vista)", in force on Windows 7: the event
+ * comes at once, pause and halt with IRP_MN_REMOVE_DEVICE. */
+TEST(surprise_removal_before_windows_8_halts_at_removal)
+{
+    boot_with((struct nth_config){.mode = NTH_SERIAL, .ndis_version = NDIS_RUNTIME_VERSION_620});
+    S.Version = NDIS_RUNTIME_VERSION_620;
+    struct puppet p = plug();
+    nth_surprise_remove(p.device);
+    nth_settle();
+    CHECK_EQ(S.LastEvent, NdisDevicePnPEventSurpriseRemoved);
+    CHECK_EQ(S.Halts, 1);
+    CHECK_EQ(S.LastHaltAction, NdisHaltDeviceSurpriseRemoved);
+    CHECK_STATUS(nth_driver_unload(p.driver), STATUS_SUCCESS);
+    nth_shutdown();
+}
+
+/* MiniportInitializeEx may answer NDIS_STATUS_NOT_ACCEPTED, which is of success severity; the
+ * device does not start. */
+TEST(initialize_not_accepted_fails_the_device)
+{
+    struct nth_driver *driver;
+    struct nth_device *device;
+
+    boot();
+    S.InitStatus = NDIS_STATUS_NOT_ACCEPTED;
+    CHECK_STATUS(load(&driver), STATUS_SUCCESS);
+    CHECK(!NT_SUCCESS(nth_plug(driver, NULL, &device)));
+    CHECK_EQ(S.Halts, 0);
+    CHECK_STATUS(nth_driver_unload(driver), STATUS_SUCCESS);
+    nth_shutdown();
+}
+
+/* A reset may be pended; it does not change the state, and a pause may come meanwhile. */
+static void resetter(void *adapter)
+{
+    CHECK_STATUS(nth_reset(adapter), NDIS_STATUS_SUCCESS);
+}
+
+TEST(reset_overlaps_with_a_pause)
+{
+    boot();
+    S.HasReset = 1;
+    struct puppet p = plug();
+    S.Reset = PUPPET_PEND;
+    struct nth_thread *thread = nth_spawn("resetter", resetter, p.adapter);
+    nth_settle();
+    CHECK_EQ(nth_adapter_state(p.adapter), NTH_RUNNING);
+    CHECK_STATUS(nth_pause(p.adapter), NDIS_STATUS_SUCCESS);
+    CALL(NdisMResetComplete, P(S.Adapter), NDIS_STATUS_SUCCESS, FALSE);
+    nth_join(thread);
+    CHECK_EQ(nth_adapter_state(p.adapter), NTH_PAUSED);
+    unplug(&p);
+}
+
+TEST(reset_complete_without_reset_is_caught)
+{
+    boot();
+    plug();
+    nth_expect_stop("complete-without-request");
+    CALL(NdisMResetComplete, P(S.Adapter), NDIS_STATUS_SUCCESS, FALSE);
+    CHECK(!"not caught");
 }

@@ -128,7 +128,9 @@ static NDIS_STATUS SetRegistration(NDIS_HANDLE Adapter, PVOID Context)
 {
     NDIS_MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES R = {
         .Header = {NDIS_OBJECT_TYPE_MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES,
-                   NDIS_MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES_REVISION_1,
+                   S.RegistrationRevision
+                       ? (UCHAR)S.RegistrationRevision
+                       : NDIS_MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES_REVISION_1,
                    NDIS_SIZEOF_MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES_REVISION_1},
         .MiniportAdapterContext = Context,
         .AttributeFlags = S.AttributeFlags,
@@ -177,6 +179,7 @@ static NDIS_STATUS NTAPI Initialize(NDIS_HANDLE Adapter, NDIS_HANDLE DriverConte
     S.LastAdapter = S.Adapter;
     S.Adapter = Adapter;
     S.Luid = Parameters->NetLuid;
+    S.AddDeviceContext = Parameters->MiniportAddDeviceContext;
     if (DriverContext != &S)
         return NDIS_STATUS_INVALID_PARAMETER;
     S.Context = Context;
@@ -279,6 +282,8 @@ static VOID NTAPI Send(NDIS_HANDLE Context, PNET_BUFFER_LIST Lists, NDIS_PORT_NU
         NdisMSendNetBufferListsComplete(S.Adapter, Lists, CompleteFlags);
     if (S.Send == PUPPET_IRQL)
         KeRaiseIrqlToDpcLevel();
+    if (S.Send == PUPPET_KEEP)
+        KeAcquireSpinLockAtDpcLevel(&Lock);
 }
 
 static VOID NTAPI Return(NDIS_HANDLE Context, PNET_BUFFER_LIST Lists, ULONG Flags)
@@ -391,9 +396,47 @@ static NDIS_STATUS NTAPI Reset(NDIS_HANDLE Context, PBOOLEAN AddressingReset)
     return S.Reset == PUPPET_PEND ? NDIS_STATUS_PENDING : NDIS_STATUS_SUCCESS;
 }
 
+static NDIS_STATUS NTAPI AddDevice(NDIS_HANDLE Adapter, NDIS_HANDLE DriverContext)
+{
+    NDIS_MINIPORT_ADD_DEVICE_REGISTRATION_ATTRIBUTES A = {
+        .Header = {NDIS_OBJECT_TYPE_MINIPORT_ADD_DEVICE_REGISTRATION_ATTRIBUTES,
+                   NDIS_MINIPORT_ADD_DEVICE_REGISTRATION_ATTRIBUTES_REVISION_1,
+                   NDIS_SIZEOF_MINIPORT_ADD_DEVICE_REGISTRATION_ATTRIBUTES_REVISION_1},
+        .MiniportAddDeviceContext = &S.AddDevices,
+    };
+
+    S.AddDevices++;
+    if (S.AddDeviceStatus)
+        return S.AddDeviceStatus;
+    return NdisMSetMiniportAttributes(Adapter, (NDIS_MINIPORT_ADAPTER_ATTRIBUTES *)&A);
+}
+
+static VOID NTAPI RemoveDevice(NDIS_HANDLE Context)
+{
+    if (Context == &S.AddDevices)
+        S.RemoveDevices++;
+}
+
+static NDIS_STATUS NTAPI PnpIrp(NDIS_HANDLE Context, PIRP Irp)
+{
+    return NDIS_STATUS_SUCCESS;
+}
+
 static NDIS_STATUS NTAPI SetOptions(NDIS_HANDLE Driver, NDIS_HANDLE Context)
 {
+    NDIS_MINIPORT_PNP_CHARACTERISTICS C = {
+        .Header = {NDIS_OBJECT_TYPE_MINIPORT_PNP_CHARACTERISTICS,
+                   NDIS_MINIPORT_PNP_CHARACTERISTICS_REVISION_1,
+                   NDIS_SIZEOF_MINIPORT_PNP_CHARACTERISTICS_REVISION_1},
+        .MiniportAddDeviceHandler = AddDevice,
+        .MiniportRemoveDeviceHandler = RemoveDevice,
+        .MiniportFilterResourceRequirementsHandler = PnpIrp,
+        .MiniportStartDeviceHandler = PnpIrp,
+    };
+
     S.Options++;
+    if (S.HasPnp && NdisSetOptionalHandlers(Driver, &C.Header) != NDIS_STATUS_SUCCESS)
+        return NDIS_STATUS_FAILURE;
     return S.OptionsStatus;
 }
 
@@ -511,7 +554,7 @@ static NDIS_STATUS Register(PDRIVER_OBJECT DriverObject, PUNICODE_STRING Registr
     }
     if (S.HasSynchronous)
         C.SynchronousOidRequestHandler = SynchronousOid;
-    if (S.HasOptions)
+    if (S.HasOptions || S.HasPnp)
         C.SetOptionsHandler = SetOptions;
     LeaveOut(&C, S.Missing);
     return NdisMRegisterMiniportDriver(DriverObject, RegistryPath, &S, &C, &S.Driver);

@@ -19,6 +19,7 @@ enum puppet_mode {
     PUPPET_IRQL,   /* return at DISPATCH_LEVEL */
     PUPPET_LIE,    /* set a DISPATCH_LEVEL flag whatever the IRQL */
     PUPPET_MODIFY, /* change what it must not */
+    PUPPET_KEEP,   /* return with one spin lock more */
     PUPPET_OVERRUN /* report more bytes than there are */
 };
 
@@ -38,13 +39,15 @@ struct puppet_script {
     ULONG AttributeFlags, MediaType;
     NDIS_STATUS InitStatus, OptionsStatus, Odd;
     ULONG Init, Pause, Restart, Send, Return, Oid, Reset, Halt; /* enum puppet_mode */
-    ULONG HookControl;
+    ULONG HookControl, HasPnp, RegistrationRevision;
+    NDIS_STATUS AddDeviceStatus;
 
     /* what the driver was asked */
     ULONG Options, Inits, Pauses, Restarts, Sends, SentLists, Returns, ReturnedLists, Oids, Resets;
     ULONG Halts, Shutdowns, Unloads, Events, CancelSends, CancelOids, DirectOids, SynchronousOids;
     ULONG LastEvent, LastSendFlags, LastReturnFlags, LastHaltAction, PauseIrql, SendIrql;
-    ULONG LastPauseReason, Controls, LastOid, SetPower;
+    ULONG LastPauseReason, Controls, LastOid, SetPower, AddDevices, RemoveDevices;
+    PVOID AddDeviceContext;                   /* as MiniportInitializeEx got it */
     ULONG Major[IRP_MJ_MAXIMUM_FUNCTION + 1]; /* requests to the named device */
     NDIS_STATUS RegisterStatus, AttributeStatus;
     PVOID LastCancelId;
