@@ -557,7 +557,8 @@ static client_status asynchronous(struct client *client, const struct request *r
         return STATUS_PROCESS_IS_TERMINATING;
     NTSTATUS status = is_own(client, io, sizeof(*io)) ? STATUS_SUCCESS : STATUS_ACCESS_VIOLATION;
     if (NT_SUCCESS(status))
-        status = nth_copy_guarded(&event, &io->event, sizeof(event));
+        status = nth_copy_guarded(&event, (const char *)io + offsetof(struct client_io, event),
+                                  sizeof(event));
     if (NT_SUCCESS(status))
         status = nth_copy_guarded(iosb, &pending, sizeof(pending));
     if (NT_SUCCESS(status)) {
