@@ -11,7 +11,7 @@
 
 /* A packet on its way through the stack. The MDL begins at the packet: nothing is before it. */
 typedef struct TUN_BUFFER {
-    LIST_ENTRY Entry;      /* ours; NDIS may change the links of its lists */
+    LIST_ENTRY Entry;      /* while free */
     MDL *Mdl;              /* ours; a filter may have put another in front of it */
     NET_BUFFER_LIST *List; /* while in a batch */
     ULONG Size, Class;
@@ -25,14 +25,14 @@ static const struct {
 } Classes[] = {{2032 - sizeof(TUN_BUFFER), 1024, TUN_BATCH}, {0x10000, 64, 8}};
 
 /* Packets that are copied at once, and then indicated at once. */
-typedef struct TUN_BATCH_STATE {
+typedef struct TUN_COPIES {
     TUN_ADAPTER *Adapter;
-    LIST_ENTRY Buffers;
-    ULONG Seen, Bytes, Paused, NoMemory;
+    TUN_BUFFER *Buffers[TUN_BATCH];
+    ULONG Taken, Seen, Bytes;
     BOOLEAN IsFlowing; /* has references for TUN_BATCH lists and for the call */
     BOOLEAN IsLow;
     KIRQL Irql;
-} TUN_BATCH_STATE;
+} TUN_COPIES;
 
 /* ---- Buffers ---- */
 
@@ -72,7 +72,7 @@ static TUN_BUFFER *BufferTake(TUN_ADAPTER *Adapter, ULONG Bytes, BOOLEAN *IsLow)
     }
     if (!Buffer)
         InterlockedDecrement(&From->InUse);
-    *IsLow |= InUse > Classes[Class].Most - Classes[Class].Low;
+    *IsLow |= !Buffer || InUse > Classes[Class].Most - Classes[Class].Low;
     return Buffer;
 }
 
@@ -111,15 +111,17 @@ _Use_decl_annotations_ VOID ReceiveTrim(TUN_ADAPTER *Adapter)
 
 /* ---- Batches ---- */
 
-static VOID BatchBegin(TUN_BATCH_STATE *Batch, TUN_ADAPTER *Adapter)
+static VOID BatchBegin(TUN_COPIES *Batch, TUN_ADAPTER *Adapter)
 {
-    *Batch = (TUN_BATCH_STATE){.Adapter = Adapter, .Irql = KeRaiseIrqlToDpcLevel()};
-    InitializeListHead(&Batch->Buffers);
+    Batch->Adapter = Adapter;
+    Batch->Taken = Batch->Seen = Batch->Bytes = 0;
+    Batch->IsLow = FALSE;
+    Batch->Irql = KeRaiseIrqlToDpcLevel();
     Batch->IsFlowing = ExAcquireRundownProtectionCacheAwareEx(Adapter->FlowGate, TUN_BATCH + 1);
 }
 
 /* FALSE: not taken, this batch must go first; it is full, or has the last free buffers. */
-static BOOLEAN BatchAdd(TUN_BATCH_STATE *Batch, const UCHAR *Packet, ULONG Bytes)
+static BOOLEAN BatchAdd(TUN_COPIES *Batch, const UCHAR *Packet, ULONG Bytes)
 {
     if (Batch->Seen == TUN_BATCH || Batch->Bytes >= TUN_TURN_BYTES)
         return FALSE;
@@ -127,14 +129,11 @@ static BOOLEAN BatchAdd(TUN_BATCH_STATE *Batch, const UCHAR *Packet, ULONG Bytes
     if (Buffer) {
         RtlCopyMemory(Buffer->Data, Packet, Bytes);
         Buffer->Size = Bytes;
-        InsertTailList(&Batch->Buffers, &Buffer->Entry);
-    } else if (!Batch->IsFlowing) {
-        Batch->Paused++;
-    } else if (IsListEmpty(&Batch->Buffers)) {
-        Batch->NoMemory++;
-    } else {
-        Batch->IsLow = TRUE;
+        Batch->Buffers[Batch->Taken++] = Buffer;
+    } else if (Batch->Taken) {
         return FALSE;
+    } else {
+        Count(Batch->Adapter, Batch->IsFlowing ? WintunToStackNoMemory : WintunToStackPaused, 1);
     }
     Batch->Seen++;
     Batch->Bytes += Bytes;
@@ -142,81 +141,67 @@ static BOOLEAN BatchAdd(TUN_BATCH_STATE *Batch, const UCHAR *Packet, ULONG Bytes
 }
 
 /*
- * A list for a copied packet, its version read from the copy, which nobody else can change. NULL,
- * and counted, when it is no IP packet or there is no memory.
+ * Makes a list for a copied packet, its version read from the copy, which nobody else can change.
+ * NULL, and counted, when it is no IP packet or there is no memory.
  */
-static NET_BUFFER_LIST *BufferIndicable(TUN_BATCH_STATE *Batch, TUN_BUFFER *Buffer)
+static NET_BUFFER_LIST *BufferEnlist(TUN_ADAPTER *Adapter, TUN_BUFFER *Buffer)
 {
     const BOOLEAN IsIpv4 = Buffer->Size >= 20 && Buffer->Data[0] >> 4 == 4;
-    const BOOLEAN IsIpv6 = Buffer->Size >= 40 && Buffer->Data[0] >> 4 == 6;
+    const BOOLEAN IsIp = IsIpv4 || (Buffer->Size >= 40 && Buffer->Data[0] >> 4 == 6);
+    NET_BUFFER_LIST *List = NULL;
 
-    Buffer->List = NULL;
     Buffer->Mdl->Next = NULL;
-    if (IsIpv4 || IsIpv6)
-        Buffer->List = NdisAllocateNetBufferAndNetBufferList(Batch->Adapter->Lists, 0, 0,
-                                                             Buffer->Mdl, 0, Buffer->Size);
-    if (!Buffer->List) {
-        Count(Batch->Adapter, IsIpv4 || IsIpv6 ? WintunToStackNoMemory : WintunToStackNotIp, 1);
+    if (IsIp)
+        List = NdisAllocateNetBufferAndNetBufferList(Adapter->Lists, 0, 0, Buffer->Mdl, 0,
+                                                     Buffer->Size);
+    Buffer->List = List;
+    Count(Adapter, IsIp ? WintunToStackNoMemory : WintunToStackNotIp, List == NULL);
+    if (!List)
         return NULL;
-    }
-    NET_BUFFER_LIST_STATUS(Buffer->List) = NDIS_STATUS_SUCCESS;
-    NET_BUFFER_LIST_MINIPORT_RESERVED(Buffer->List)[0] = Buffer;
-    Buffer->List->SourceHandle = Batch->Adapter->Handle;
-    NET_BUFFER_LIST_INFO(Buffer->List, NetBufferListFrameType) =
+    NET_BUFFER_LIST_STATUS(List) = NDIS_STATUS_SUCCESS;
+    NET_BUFFER_LIST_MINIPORT_RESERVED(List)[0] = Buffer;
+    NET_BUFFER_LIST_INFO(List, NetBufferListFrameType) =
         (PVOID)(ULONG_PTR)(IsIpv4 ? 0x0008 : 0xDD86);
-    NdisSetNblFlag(Buffer->List, IsIpv4 ? NDIS_NBL_FLAGS_IS_IPV4 : NDIS_NBL_FLAGS_IS_IPV6);
-    return Buffer->List;
-}
-
-/* With the resources flag the lists are ours again at once; found through our own links. */
-static VOID BatchReclaim(TUN_BATCH_STATE *Batch)
-{
-    while (!IsListEmpty(&Batch->Buffers)) {
-        TUN_BUFFER *Buffer = CONTAINING_RECORD(RemoveHeadList(&Batch->Buffers), TUN_BUFFER, Entry);
-        if (Buffer->List)
-            NdisFreeNetBufferList(Buffer->List);
-        BufferPut(Batch->Adapter, Buffer);
-    }
+    NdisSetNblFlag(List, IsIpv4 ? NDIS_NBL_FLAGS_IS_IPV4 : NDIS_NBL_FLAGS_IS_IPV6);
+    List->SourceHandle = Adapter->Handle;
+    return List;
 }
 
 /*
  * Indicates the batch and gives back the rest. A list that the stack keeps also keeps one of the
- * references to the flow gate.
+ * references to the flow gate. With the resources flag all are ours again when the call returns,
+ * and are found in Buffers: NDIS may have changed their links.
  */
-static VOID BatchEnd(TUN_BATCH_STATE *Batch)
+static VOID BatchEnd(TUN_COPIES *Batch)
 {
     TUN_ADAPTER *Adapter = Batch->Adapter;
     NET_BUFFER_LIST *First = NULL, **Last = &First;
-    ULONG Lists = 0, Bytes = 0, Ipv4 = 0, Flags = NDIS_RECEIVE_FLAGS_DISPATCH_LEVEL;
+    ULONG Lists = 0, Bytes = 0, Ipv4 = 0;
+    ULONG Flags =
+        NDIS_RECEIVE_FLAGS_DISPATCH_LEVEL | (Batch->IsLow ? NDIS_RECEIVE_FLAGS_RESOURCES : 0);
 
-    for (LIST_ENTRY *Entry = Batch->Buffers.Flink, *Next; Entry != &Batch->Buffers; Entry = Next) {
-        TUN_BUFFER *Buffer = CONTAINING_RECORD(Entry, TUN_BUFFER, Entry);
-        Next = Entry->Flink;
-        *Last = BufferIndicable(Batch, Buffer);
+    for (ULONG Index = 0; Index < Batch->Taken; Index++) {
+        TUN_BUFFER *Buffer = Batch->Buffers[Index];
+        *Last = BufferEnlist(Adapter, Buffer);
         if (!*Last) {
-            RemoveEntryList(Entry);
             BufferPut(Adapter, Buffer);
             continue;
         }
         Last = &NET_BUFFER_LIST_NEXT_NBL(*Last);
-        Ipv4 += Buffer->Data[0] >> 4 == 4;
+        Batch->Buffers[Lists++] = Buffer;
         Bytes += Buffer->Size;
-        Lists++;
+        Ipv4 += Buffer->Data[0] >> 4 == 4;
     }
     *Last = NULL;
-    Count(Adapter, WintunToStackPaused, Batch->Paused);
-    Count(Adapter, WintunToStackNoMemory, Batch->NoMemory);
     Count(Adapter, WintunToStackPackets, Lists);
     Count(Adapter, WintunToStackBytes, Bytes);
     Count(Adapter, WintunToStackIndications, Lists != 0);
     Flags |= Ipv4 == 0 || Ipv4 == Lists ? NDIS_RECEIVE_FLAGS_SINGLE_ETHER_TYPE : 0;
-    Flags |= Batch->IsLow ? NDIS_RECEIVE_FLAGS_RESOURCES : 0;
     if (Lists)
-        NdisMIndicateReceiveNetBufferLists(Adapter->Handle, First, NDIS_DEFAULT_PORT_NUMBER, Lists,
-                                           Flags);
-    if (Batch->IsLow) {
-        BatchReclaim(Batch);
-        Lists = 0;
+        NdisMIndicateReceiveNetBufferLists(Adapter->Handle, First, 0, Lists, Flags);
+    for (; Lists && Batch->IsLow; Lists--) {
+        NdisFreeNetBufferList(Batch->Buffers[Lists - 1]->List);
+        BufferPut(Adapter, Batch->Buffers[Lists - 1]);
     }
     if (Batch->IsFlowing)
         ExReleaseRundownProtectionCacheAwareEx(Adapter->FlowGate, TUN_BATCH + 1 - Lists);
@@ -248,7 +233,7 @@ _Use_decl_annotations_ VOID ReceiveReturn(NDIS_HANDLE Context, NET_BUFFER_LIST *
  */
 _Use_decl_annotations_ VOID ReceiveBundle(TUN_ADAPTER *Adapter, const UCHAR *Bundle, ULONG Left)
 {
-    TUN_BATCH_STATE Batch;
+    TUN_COPIES Batch;
 
     for (ULONG Bytes, Record = 1; Record; BatchEnd(&Batch)) {
         BatchBegin(&Batch, Adapter);
@@ -264,7 +249,7 @@ _Use_decl_annotations_ VOID ReceiveBundle(TUN_ADAPTER *Adapter, const UCHAR *Bun
 /* One batch from the ring; TRUE when there was anything in it. */
 static BOOLEAN RingDrain(TUN_ADAPTER *Adapter)
 {
-    TUN_BATCH_STATE Batch;
+    TUN_COPIES Batch;
     const UCHAR *Packet;
     ULONG Bytes;
     KIRQL Irql;
@@ -273,6 +258,9 @@ static BOOLEAN RingDrain(TUN_ADAPTER *Adapter)
     TUN_SESSION *Session = GateEnter(Adapter, &Irql);
     if (Session && Session->Kind == WintunSessionRings) {
         TUN_RING *Ring = &Session->ToStack;
+        if (Ring->IsArmed)
+            WriteNoFence(Ring->Alertable, FALSE);
+        Ring->IsArmed = FALSE;
         TUN_RESULT Result = RingPeek(Ring, &Packet, &Bytes);
         while (Result == RingDone && BatchAdd(&Batch, Packet, Bytes)) {
             RingPass(Ring, Bytes);
@@ -289,32 +277,32 @@ static BOOLEAN RingDrain(TUN_ADAPTER *Adapter)
 }
 
 /*
- * Tells the client whether the worker is about to sleep. TRUE when there is something to do
- * instead. The fence pairs with the one of a client between its store of Tail and its load of
- * Alertable. *Moved: the client's event, referenced, because the session may end while it is waited
- * for.
+ * Tells the client that the worker is about to sleep. The fence pairs with the one of a client
+ * between its store of Tail and its load of Alertable: should there be something after all, the
+ * sleep ends at once. The client's event, referenced since the session may end meanwhile, or NULL.
  */
-static BOOLEAN RingWatch(TUN_ADAPTER *Adapter, BOOLEAN IsAlertable, KEVENT **Moved)
+static KEVENT *RingArm(TUN_ADAPTER *Adapter)
 {
-    BOOLEAN HasMore = FALSE;
+    KEVENT *Moved = NULL;
     const UCHAR *Packet;
     ULONG Bytes;
     KIRQL Irql;
 
     TUN_SESSION *Session = GateEnter(Adapter, &Irql);
     if (!Session)
-        return FALSE;
-    if (Session->Kind == WintunSessionRings && !Session->ToStack.HasEnded) {
-        WriteNoFence(Session->ToStack.Alertable, IsAlertable);
+        return NULL;
+    TUN_RING *Ring = &Session->ToStack;
+    if (Session->Kind == WintunSessionRings && !Ring->HasEnded) {
+        Ring->IsArmed = TRUE;
+        WriteNoFence(Ring->Alertable, TRUE);
         KeMemoryBarrier();
-        HasMore = RingPeek(&Session->ToStack, &Packet, &Bytes) != RingEmpty;
-        if (IsAlertable && !HasMore) {
-            *Moved = Session->ToStack.TailMoved;
-            ObReferenceObject(*Moved);
-        }
+        if (RingPeek(Ring, &Packet, &Bytes) != RingEmpty)
+            KeSetEvent(&Adapter->Kick, EVENT_INCREMENT, FALSE);
+        Moved = Ring->TailMoved;
+        ObReferenceObject(Moved);
     }
     GateLeave(Adapter, Irql);
-    return HasMore;
+    return Moved;
 }
 
 /*
@@ -326,20 +314,17 @@ static BOOLEAN RingWatch(TUN_ADAPTER *Adapter, BOOLEAN IsAlertable, KEVENT **Mov
 static BOOLEAN WorkerSleep(TUN_ADAPTER *Adapter, BOOLEAN IsBounded)
 {
     LARGE_INTEGER Timeout = {.QuadPart = -10 * 10000LL};
-    KEVENT *Moved = NULL;
-    NTSTATUS Status = STATUS_SUCCESS;
+    KEVENT *Moved = RingArm(Adapter);
+    PVOID Objects[] = {&Adapter->Kick, Moved};
+    const NTSTATUS Status =
+        KeWaitForMultipleObjects(Moved ? 2 : 1, Objects, WaitAny, Executive, KernelMode, FALSE,
+                                 Moved && IsBounded ? &Timeout : NULL, NULL);
 
-    if (!RingWatch(Adapter, TRUE, &Moved)) {
-        PVOID Objects[] = {&Adapter->Kick, Moved};
-        Status = KeWaitForMultipleObjects(Moved ? 2 : 1, Objects, WaitAny, Executive, KernelMode,
-                                          FALSE, Moved && IsBounded ? &Timeout : NULL, NULL);
-    }
-    RingWatch(Adapter, FALSE, NULL);
     if (Moved) {
         KeClearEvent(Moved);
         ObDereferenceObject(Moved);
-        Count(Adapter, WintunToStackWakeups, Status == STATUS_WAIT_1);
     }
+    Count(Adapter, WintunToStackWakeups, Status == STATUS_WAIT_1);
     return Status != STATUS_TIMEOUT;
 }
 

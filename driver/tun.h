@@ -55,6 +55,7 @@ typedef struct TUN_RING {
     KSPIN_LOCK Lock;   /* producer only */
     LIST_ENTRY Open;   /* producer only: rooms being filled, oldest first; guarded by Lock */
     BOOLEAN HasEnded;  /* consumer only: the program broke it */
+    BOOLEAN IsArmed;   /* consumer only: Alertable was set */
     MDL *Mdl;          /* the program's pages, locked; NULL: memory of the driver's own */
     KEVENT *TailMoved; /* referenced; NULL: none */
 } TUN_RING;
