@@ -66,10 +66,12 @@ static struct owner *owner_of(struct resource *r, uintptr_t thread)
 static void add_owner(struct resource *r, uintptr_t thread)
 {
     if (r->owner_count == r->owner_room) {
-        r->owner_room = r->owner_room ? 2 * r->owner_room : 4;
-        r->owners = realloc(r->owners, r->owner_room * sizeof(*r->owners));
-        if (!r->owners)
+        const unsigned room = r->owner_room ? 2 * r->owner_room : 4;
+        struct owner *const owners = realloc(r->owners, room * sizeof(*owners));
+        if (!owners)
             nth_fail("no memory for a resource's owners");
+        r->owners = owners;
+        r->owner_room = room;
     }
     r->owners[r->owner_count++] = (struct owner){.thread = thread, .count = 1};
 }

@@ -275,6 +275,7 @@ static NTSTATUS wait_with(struct waiter *w, void *const *objects, const LARGE_IN
     else if (status == -1)
         status = sleep_until(w, deadline);
     nth_unlock(&dispatcher);
+    w->blocks = NULL; /* they end with this function, and w is in no list any more */
     return status;
 }
 
