@@ -71,6 +71,27 @@ SUBJECT(address, "AddressTest")
 SUBJECT(format, "FormatTest")
 SUBJECT(trace, "TraceTest")
 SUBJECT(work, "WorkTest")
+SUBJECT(extended_state, "StateTest")
+SUBJECT(dpc_importance, "ImportanceTest")
+
+/* nthost.h, nth_fault_arm: the n-th fallible call fails; it answers what its page says. */
+TEST(fallible_calls_fail_on_demand)
+{
+    nth_boot(&machines[0]);
+    struct nth_image *image = load_variant("msvc-O2", "ke");
+    for (unsigned call = 0;; call++) {
+        nth_fault_arm(~0U, 1);
+        const uint32_t line = (uint32_t)CALL1(image, "FailingTest", call);
+        if (line == UINT32_MAX)
+            break;
+        if (line)
+            check_fail("tests/host/drivers/ke.c", (int)line, "call %u", call);
+        CHECK(nth_fault_fired() && nth_fault_site() != NULL);
+    }
+    nth_fault_arm(~0U, 0);
+    nth_ledger_check((uintptr_t)nth_image_base(image), nth_image_size(image), "ke");
+    nth_shutdown();
+}
 
 /* "Overview of NDIS Versions": each NDIS version came with one release of Windows. */
 TEST(version_follows_ndis_version)

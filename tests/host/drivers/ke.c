@@ -41,6 +41,9 @@ TEST_EXPORT ULONG VersionTest(ULONG Major, ULONG Minor, ULONG Build);
 TEST_EXPORT ULONG FormatTest(VOID);
 TEST_EXPORT ULONG TraceTest(VOID);
 TEST_EXPORT ULONG WorkTest(VOID);
+TEST_EXPORT ULONG FailingTest(ULONG Call);
+TEST_EXPORT ULONG StateTest(VOID);
+TEST_EXPORT ULONG ImportanceTest(VOID);
 
 NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
 {
@@ -870,5 +873,112 @@ ULONG WorkTest(VOID)
         KeLowerIrql(Irql);
         EXPECT(Wait(&Work.Done) == STATUS_SUCCESS && Work.Irql == PASSIVE_LEVEL);
     }
+    return 0;
+}
+
+static NTSTATUS AllocateOrRaise(BOOLEAN Old)
+{
+    PVOID Memory = NULL;
+
+    __try {
+        Memory = Old ? ExAllocatePoolWithTag((POOL_TYPE)(NonPagedPoolNx | 16), 16, TAG)
+                     : ExAllocatePool2(POOL_FLAG_NON_PAGED | POOL_FLAG_RAISE_ON_FAILURE, 16, TAG);
+    } __except (EXCEPTION_EXECUTE_HANDLER) {
+        return GetExceptionCode();
+    }
+    ExFreePool(Memory);
+    return STATUS_SUCCESS;
+}
+
+/* Each call that may fail, made to fail by the test: it says so as its page does, and leaves
+ * nothing behind. */
+ULONG FailingTest(ULONG Call)
+{
+    static const GUID Guid = { 1, 0, 0, { 0 } };
+    UNICODE_STRING Wide = RTL_CONSTANT_STRING(L"abc"), Text = {0};
+    ANSI_STRING Ansi = {0};
+    REGHANDLE Handle = 1;
+    ULONG64 State[64];
+
+    switch (Call) {
+    case 0:
+        EXPECT(!ExAllocatePoolWithTag(NonPagedPoolNx, 16, TAG));
+        break;
+    case 1:
+        EXPECT(!ExAllocatePool2(POOL_FLAG_NON_PAGED, 16, TAG));
+        break;
+    case 2:
+        EXPECT(!ExAllocatePool3(POOL_FLAG_NON_PAGED, 16, TAG, NULL, 0));
+        break;
+    case 3:
+        EXPECT(AllocateOrRaise(FALSE) == STATUS_INSUFFICIENT_RESOURCES);
+        break;
+    case 4: /* POOL_RAISE_IF_ALLOCATION_FAILURE */
+        EXPECT(AllocateOrRaise(TRUE) == STATUS_INSUFFICIENT_RESOURCES);
+        break;
+    case 5:
+        EXPECT(!ExAllocateCacheAwareRundownProtection(NonPagedPoolNx, TAG));
+        break;
+    case 6:
+        EXPECT(RtlStringFromGUID(&Guid, &Text) == STATUS_NO_MEMORY && !Text.Buffer);
+        break;
+    case 7:
+        EXPECT(RtlUnicodeStringToAnsiString(&Ansi, &Wide, TRUE) == STATUS_NO_MEMORY);
+        EXPECT(!Ansi.Buffer);
+        break;
+    case 8:
+        EXPECT(!KeRegisterProcessorChangeCallback(ProcessorChanged, NULL, 0));
+        break;
+    case 9:
+        EXPECT(EtwRegister(&Guid, NULL, NULL, &Handle) == STATUS_NO_MEMORY && Handle == 0);
+        break;
+    case 10:
+        EXPECT(KeSaveExtendedProcessorState(7, (PXSTATE_SAVE)State) ==
+               STATUS_INSUFFICIENT_RESOURCES);
+        break;
+    default:
+        return MAXULONG;
+    }
+    return 0;
+}
+
+/* KeSaveExtendedProcessorState, KeRestoreExtendedProcessorState */
+ULONG StateTest(VOID)
+{
+    ULONG64 State[64];
+    KIRQL Irql = KeRaiseIrqlToDpcLevel();
+
+    EXPECT(KeSaveExtendedProcessorState(RtlGetEnabledExtendedFeatures(MAXULONGLONG),
+                                        (PXSTATE_SAVE)State) == STATUS_SUCCESS);
+    KeRestoreExtendedProcessorState((PXSTATE_SAVE)State);
+    KeLowerIrql(Irql);
+    return 0;
+}
+
+static ULONG Order[4], OrderCount;
+
+static VOID NTAPI NoteOrder(PKDPC Dpc, PVOID Context, PVOID Argument1, PVOID Argument2)
+{
+    Order[OrderCount++ % 4] = (ULONG)(ULONG_PTR)Context;
+}
+
+/* "Organization of DPC Queues": high importance goes to the beginning, others to the end. */
+ULONG ImportanceTest(VOID)
+{
+    KDPC First, Second, High;
+    KIRQL Irql;
+
+    OrderCount = 0;
+    KeInitializeDpc(&First, NoteOrder, (PVOID)1);
+    KeInitializeDpc(&Second, NoteOrder, (PVOID)2);
+    KeInitializeDpc(&High, NoteOrder, (PVOID)3);
+    KeSetImportanceDpc(&High, HighImportance);
+    Irql = KeRaiseIrqlToDpcLevel();
+    KeInsertQueueDpc(&First, NULL, NULL);
+    KeInsertQueueDpc(&Second, NULL, NULL);
+    KeInsertQueueDpc(&High, NULL, NULL);
+    KeLowerIrql(Irql);
+    KeFlushQueuedDpcs();
+    EXPECT(OrderCount == 3 && Order[0] == 3 && Order[1] == 1 && Order[2] == 2);
     return 0;
 }
