@@ -21,7 +21,9 @@ enum {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct nth_thread *threads, *running, *last_ran;
+static struct nth_thread *threads, *running;
+/* Written by who has the baton; a thread that ends outside takes itself out, with the lock alone. */
+static struct nth_thread *_Atomic last_ran;
 static unsigned outside, spinning;
 static uint64_t random_state, turns, idle_since_ns, idle_clock;
 static bool is_seeded, is_stopping;
@@ -237,8 +239,8 @@ static void unlink_thread(struct nth_thread *thread)
         at = &(*at)->next;
     if (*at)
         *at = thread->next;
-    if (last_ran == thread)
-        last_ran = NULL;
+    struct nth_thread *gone = thread;
+    atomic_compare_exchange_strong(&last_ran, &gone, NULL);
 }
 
 void nth_serial_add(struct nth_thread *thread)
@@ -449,7 +451,8 @@ void nth_serial_boot(uint32_t seed)
     is_seeded = seed != 0;
     random_state = seed;
     is_stopping = has_keeper = false;
-    threads = running = last_ran = NULL;
+    threads = running = NULL;
+    last_ran = NULL;
     outside = spinning = 0;
     idle_since_ns = 0;
     atomic_store(&next_deadline, NTH_NEVER);
