@@ -2,7 +2,7 @@
 /* Copyright (C) 2026 Wintun authors */
 /*
  * Comes before every file of the driver when a sabotaged wintun.sys is built (clang's -include):
- * the driver's own sources, unchanged, with four of its calls into NDIS going through sabotage.c.
+ * the driver's own sources, unchanged, with three of its calls into NDIS going through sabotage.c.
  * What results is a driver binary that lies, for the demo to find out; nthost and the demo know
  * nothing.
  */
