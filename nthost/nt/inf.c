@@ -352,13 +352,15 @@ static int install(struct inf *inf)
         return status ? status : -ENOENT;
     }
     class_installer(inf, section);
-    const char *list = value_of(inf, section, "AddReg");
-    if (!list)
-        return 0;
-    snprintf(buffer, sizeof(buffer), "%s", list);
-    const unsigned count = split(buffer, fields);
-    for (unsigned i = 0; i < count && status == 0; i++)
-        status = add_reg(inf, fields[i]);
+    for (struct line *line = NULL; status == 0 && (line = next_in(inf, line, section)) != NULL;) {
+        char *equals = strchr(line->text, '=');
+        if (strncasecmp(line->text, "AddReg", 6) != 0 || !equals)
+            continue;
+        snprintf(buffer, sizeof(buffer), "%s", equals + 1);
+        const unsigned count = split(buffer, fields);
+        for (unsigned i = 0; i < count && status == 0; i++)
+            status = add_reg(inf, fields[i]);
+    }
     return status;
 }
 

@@ -406,6 +406,8 @@ static NTSTATUS request_send(struct request *request)
     DEVICE_OBJECT *top = nth_device_top(file->DeviceObject);
     IRP *irp = request->irp;
 
+    if (top->DriverObject->FastIoDispatch)
+        nth_stop("not-provided", "fast I/O, which the driver has set up");
     if (request->is_synchronous) {
         const NTSTATUS status = file_lock(file);
         if (!NT_SUCCESS(status))

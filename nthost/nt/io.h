@@ -76,6 +76,8 @@ long nth_device_open_files(DEVICE_OBJECT *object);
 typedef void nth_irp_done(IRP *irp, void *context);
 /* An IRP of the host's own, with one pin. */
 IRP *nth_irp_create(CCHAR stack, nth_irp_done *done, void *context);
+/* One that a driver sends and the I/O manager ends. */
+IRP *nth_irp_create_threaded(CCHAR stack, nth_irp_done *done, void *context);
 void nth_irp_pin(IRP *irp);
 void nth_irp_unpin(IRP *irp);
 /* Sends it; the status the top driver returned. */

@@ -179,6 +179,14 @@ void nth_irp_unpin(IRP *irp)
         destroy(note);
 }
 
+IRP *nth_irp_create_threaded(CCHAR stack, nth_irp_done *done, void *context)
+{
+    IRP *irp = create(stack, KIND_THREADED, done, context);
+
+    irp->Tail.Overlay.Thread = (PETHREAD)nth_ethread_current();
+    return irp;
+}
+
 PIRP NTAPI IoAllocateIrp(CCHAR StackSize, BOOLEAN ChargeQuota)
 {
     nth_irql_max(DISPATCH_LEVEL);
@@ -576,98 +584,6 @@ NTSTATUS nth_irp_synchronous(DEVICE_OBJECT *device, const IO_STACK_LOCATION *loc
 {
     return nth_irp_synchronous_mode(device, location, initial, information, KernelMode);
 }
-
-/* ---- requests that drivers have the I/O manager make ---- */
-
-static void threaded_done(IRP *irp, void *context)
-{
-    const bool answers = !NT_ERROR(irp->IoStatus.Status) || irp->PendingReturned;
-    void *const system =
-        irp->Flags & IRP_DEALLOCATE_BUFFER ? irp->AssociatedIrp.SystemBuffer : NULL;
-
-    if (system && (irp->Flags & IRP_INPUT_OPERATION) && !NT_ERROR(irp->IoStatus.Status))
-        memcpy(irp->UserBuffer, system, irp->IoStatus.Information);
-    if (system)
-        nth_mm_free(system, (size_t)(uintptr_t)context);
-    while (irp->MdlAddress) {
-        MDL *mdl = irp->MdlAddress;
-        irp->MdlAddress = mdl->Next;
-        MmUnlockPages(mdl);
-        IoFreeMdl(mdl);
-    }
-    if (answers && irp->UserIosb)
-        *irp->UserIosb = irp->IoStatus;
-    if (answers && irp->UserEvent)
-        KeSetEvent(irp->UserEvent, 0, FALSE);
-    nth_irp_unpin(irp);
-}
-
-/* A system buffer of size bytes with in copied to it. */
-static void *buffered(IRP *irp, const void *in, ULONG in_bytes, ULONG size)
-{
-    void *system = size != 0 ? nth_mm_alloc(size) : NULL;
-
-    if (in_bytes != 0)
-        memcpy(system, in, in_bytes);
-    irp->AssociatedIrp.SystemBuffer = system;
-    irp->Flags |= IRP_BUFFERED_IO | (system ? IRP_DEALLOCATE_BUFFER : 0);
-    return system;
-}
-
-static bool direct(IRP *irp, void *buffer, ULONG bytes, bool write)
-{
-    if (bytes == 0)
-        return true;
-    irp->MdlAddress = nth_mdl_create(buffer, bytes);
-    if (NT_SUCCESS(nth_mdl_lock(irp->MdlAddress, KernelMode, write)))
-        return true;
-    IoFreeMdl(irp->MdlAddress);
-    irp->MdlAddress = NULL;
-    return false;
-}
-
-PIRP NTAPI IoBuildDeviceIoControlRequest(ULONG IoControlCode, PDEVICE_OBJECT DeviceObject,
-                                         PVOID InputBuffer, ULONG InputBufferLength,
-                                         PVOID OutputBuffer, ULONG OutputBufferLength,
-                                         BOOLEAN InternalDeviceIoControl, PKEVENT Event,
-                                         PIO_STATUS_BLOCK IoStatusBlock)
-{
-    const ULONG method = METHOD_FROM_CTL_CODE(IoControlCode);
-    const ULONG size = method != METHOD_BUFFERED                ? InputBufferLength
-                       : InputBufferLength > OutputBufferLength ? InputBufferLength
-                                                                : OutputBufferLength;
-
-    nth_irql_exactly(PASSIVE_LEVEL);
-    if (nth_fault(NTH_FAULT_POOL, "IoBuildDeviceIoControlRequest"))
-        return NULL;
-    IRP *irp =
-        create(DeviceObject->StackSize, KIND_THREADED, threaded_done, (void *)(uintptr_t)size);
-    IO_STACK_LOCATION *location = IoGetNextIrpStackLocation(irp);
-    location->MajorFunction =
-        InternalDeviceIoControl ? IRP_MJ_INTERNAL_DEVICE_CONTROL : IRP_MJ_DEVICE_CONTROL;
-    location->Parameters.DeviceIoControl.IoControlCode = IoControlCode;
-    location->Parameters.DeviceIoControl.InputBufferLength = InputBufferLength;
-    location->Parameters.DeviceIoControl.OutputBufferLength = OutputBufferLength;
-    irp->UserIosb = IoStatusBlock;
-    irp->UserEvent = Event;
-    irp->UserBuffer = OutputBuffer;
-    irp->Tail.Overlay.Thread = (PETHREAD)nth_ethread_current();
-    if (method == METHOD_NEITHER) {
-        location->Parameters.DeviceIoControl.Type3InputBuffer = InputBuffer;
-        return irp;
-    }
-    buffered(irp, InputBuffer, InputBufferLength, size);
-    if (method == METHOD_BUFFERED) {
-        irp->Flags |= OutputBufferLength ? IRP_INPUT_OPERATION : 0;
-    } else if (!direct(irp, OutputBuffer, OutputBufferLength, method == METHOD_OUT_DIRECT)) {
-        if (size)
-            nth_mm_free(irp->AssociatedIrp.SystemBuffer, size);
-        nth_irp_unpin(irp);
-        return NULL;
-    }
-    return irp;
-}
-NTH_EXPORT(IoBuildDeviceIoControlRequest, 9);
 
 /* ---- what an IRP tells about its caller ---- */
 
