@@ -292,32 +292,67 @@ size_t nth_pool_bytes(void)
     return nth_ledger_bytes("pool") + nth_ledger_bytes("mdl pages");
 }
 
+static bool spans(const struct block *block, uintptr_t address)
+{
+    const uintptr_t base = (uintptr_t)block->address & ~(uintptr_t)(PAGE_SIZE - 1);
+
+    return address - base < pages(block->bytes) + PAGE_SIZE; /* with its guard page */
+}
+
+/* A copy of the block whose pages the address lies in; false when there is none. */
+static bool find_live(uintptr_t address, struct block *found)
+{
+    for (unsigned i = 0; i < SHARDS; i++) {
+        bool is_found = false;
+        nth_lock(&shards[i].lock);
+        for (unsigned j = 0; j < BUCKETS && !is_found; j++)
+            for (const struct block *b = shards[i].buckets[j]; b && !is_found; b = b->next)
+                if (spans(b, address)) {
+                    *found = *b;
+                    is_found = true;
+                }
+        nth_unlock(&shards[i].lock);
+        if (is_found)
+            return true;
+    }
+    return false;
+}
+
+static bool find_freed(uintptr_t address, struct block *found)
+{
+    bool is_found = false;
+
+    nth_lock(&freed_lock);
+    for (unsigned i = 0; i < FREED_KEPT && i < freed_count && !is_found; i++) {
+        const struct block *const b = &freed[(freed_count - 1 - i) % FREED_KEPT];
+        if (spans(b, address)) {
+            *found = *b;
+            is_found = true;
+        }
+    }
+    nth_unlock(&freed_lock);
+    return is_found;
+}
+
 const char *nth_pool_describe(uintptr_t address)
 {
-    static __thread char text[160];
+    static __thread char text[192];
+    struct block block = {0};
     char tag[5];
 
     if (!arena || address - (uintptr_t)arena >= arena_bytes)
         return NULL;
-    nth_lock(&freed_lock);
-    for (const struct block *b = paged; b; b = b->next_paged)
-        if (address - (uintptr_t)b->address < b->bytes) {
-            nth_unlock(&freed_lock);
-            return "paged pool, which must not be touched at DISPATCH_LEVEL";
-        }
-    for (unsigned i = 0; i < FREED_KEPT && i < freed_count; i++) {
-        const struct block *const b = &freed[(freed_count - 1 - i) % FREED_KEPT];
-        const uintptr_t base = (uintptr_t)b->address & ~(uintptr_t)(PAGE_SIZE - 1);
-        if (address - base >= pages(b->bytes))
-            continue;
-        nth_unlock(&freed_lock);
-        const char *const site = nth_symbol_hook ? nth_symbol_hook(b->site) : NULL;
-        snprintf(text, sizeof(text), "freed pool of %zu bytes (tag %s, offset %td, from %s)",
-                 b->bytes, tag_text(b->tag, tag), (char *)address - b->address, site ? site : "?");
-        return text;
-    }
-    nth_unlock(&freed_lock);
-    return "pool, past the end of an allocation or freed long ago";
+    const bool is_live = find_live(address, &block);
+    if (!is_live && !find_freed(address, &block))
+        return "pool that was freed long ago, or never allocated";
+    const char *const site = block.site && nth_symbol_hook ? nth_symbol_hook(block.site) : NULL;
+    const ptrdiff_t offset = (char *)address - block.address;
+    const bool is_inside = offset >= 0 && (size_t)offset < block.bytes;
+    snprintf(text, sizeof(text), "%s%spool of %zu bytes at offset %td (tag %s, allocated by %s)%s",
+             is_live ? "" : "freed ", block.is_paged ? "paged " : "", block.bytes, offset,
+             tag_text(block.tag, tag), site ? site : "the host",
+             is_live && is_inside && block.is_paged ? ", not to be touched at DISPATCH_LEVEL" : "");
+    return text;
 }
 
 bool nth_pool_is_paged(const void *address)
