@@ -464,3 +464,123 @@ TEST(pool_from_all_sides)
 {
     contend(nothing, pool_body, nothing);
 }
+
+/* ---- who waits behind whom ---- */
+
+static _Atomic int writer_done, reader_done;
+
+static void write_resource(void *unused)
+{
+    KeEnterCriticalRegion();
+    ExAcquireResourceExclusiveLite(&resource, TRUE);
+    writer_done++;
+    CHECK_EQ(reader_done, 0);
+    ExReleaseResourceLite(&resource);
+    KeLeaveCriticalRegion();
+}
+
+static void read_resource(void *unused)
+{
+    KeEnterCriticalRegion();
+    CHECK(!ExAcquireResourceSharedLite(&resource, FALSE)); /* a writer waits */
+    CHECK(ExAcquireSharedStarveExclusive(&resource, FALSE));
+    ExReleaseResourceLite(&resource);
+    ExAcquireResourceSharedLite(&resource, TRUE);
+    CHECK_EQ(writer_done, 1);
+    reader_done++;
+    ExReleaseResourceLite(&resource);
+    KeLeaveCriticalRegion();
+}
+
+/* ExAcquireResourceSharedLite: the caller waits when there is an exclusive waiter, unless it has
+ * the resource already; ExAcquireSharedStarveExclusive does not. */
+TEST(resource_reader_waits_behind_writer)
+{
+    const struct nth_config config = {.mode = NTH_SERIAL};
+
+    nth_boot(&config);
+    ExInitializeResourceLite(&resource);
+    KeEnterCriticalRegion();
+    ExAcquireResourceSharedLite(&resource, TRUE);
+    struct nth_thread *writer = nth_spawn("writer", write_resource, NULL);
+    nth_settle();
+    struct nth_thread *reader = nth_spawn("reader", read_resource, NULL);
+    nth_settle();
+    CHECK(writer_done == 0 && reader_done == 0);
+    CHECK(ExAcquireResourceSharedLite(&resource, FALSE)); /* its own, again */
+    ExReleaseResourceLite(&resource);
+    ExReleaseResourceLite(&resource);
+    KeLeaveCriticalRegion();
+    nth_join(writer);
+    nth_join(reader);
+    CHECK_EQ(reader_done, 1);
+    ExDeleteResourceLite(&resource);
+    nth_shutdown();
+}
+
+static void wait_all_of_both(void *objects)
+{
+    KeWaitForMultipleObjects(2, objects, WaitAll, Executive, KernelMode, FALSE, NULL, NULL);
+    writer_done++;
+}
+
+/* KeWaitForMultipleObjects, WaitAll: nothing is taken until everything can be. */
+TEST(wait_for_all_takes_nothing_early)
+{
+    const struct nth_config config = {.mode = NTH_SERIAL};
+    void *objects[2] = {&turns[0], &turns[1]};
+
+    nth_boot(&config);
+    event_prepare();
+    struct nth_thread *waiter = nth_spawn("waiter", wait_all_of_both, objects);
+    nth_settle();
+    KeSetEvent(&turns[0], 0, FALSE);
+    nth_settle();
+    CHECK(KeReadStateEvent(&turns[0]) && writer_done == 0);
+    CHECK_EQ(KeWaitForSingleObject(&turns[0], Executive, KernelMode, FALSE, NULL), STATUS_SUCCESS);
+    KeSetEvent(&turns[1], 0, FALSE);
+    nth_settle();
+    CHECK_EQ(writer_done, 0);
+    KeSetEvent(&turns[0], 0, FALSE);
+    nth_join(waiter);
+    CHECK(!KeReadStateEvent(&turns[0]) && !KeReadStateEvent(&turns[1]));
+    nth_shutdown();
+}
+
+static void wait_in_order(void *index)
+{
+    KeWaitForSingleObject(&turns[0], Executive, KernelMode, FALSE, NULL);
+    guarded = guarded * 10 + (long)index;
+}
+
+/* KeSetEvent: a synchronisation event satisfies one wait; a notification event all of them. */
+TEST(event_kinds_satisfy_one_or_all)
+{
+    const struct nth_config config = {.mode = NTH_SERIAL};
+    struct nth_thread *threads[3];
+
+    nth_boot(&config);
+    event_prepare();
+    for (long i = 0; i < 3; i++)
+        threads[i] = nth_spawn("waiter", wait_in_order, (void *)(i + 1));
+    nth_settle();
+    KeSetEvent(&turns[0], 0, FALSE);
+    nth_settle();
+    CHECK_EQ(guarded, 1);
+    KeSetEvent(&turns[0], 0, FALSE);
+    KeSetEvent(&turns[0], 0, FALSE);
+    nth_settle();
+    CHECK_EQ(guarded, 123);
+    for (int i = 0; i < 3; i++)
+        nth_join(threads[i]);
+    guarded = 0;
+    KeInitializeEvent(&turns[0], NotificationEvent, FALSE);
+    for (long i = 0; i < 3; i++)
+        threads[i] = nth_spawn("waiter", wait_in_order, (void *)(i + 1));
+    nth_settle();
+    KeSetEvent(&turns[0], 0, FALSE);
+    for (int i = 0; i < 3; i++)
+        nth_join(threads[i]);
+    CHECK_EQ(guarded, 123);
+    nth_shutdown();
+}
