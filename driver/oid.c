@@ -37,11 +37,6 @@ static NDIS_STATUS OidAnswer(NDIS_OID_REQUEST *Request, const VOID *Data, ULONG 
     return NDIS_STATUS_SUCCESS;
 }
 
-static NDIS_STATUS OidAnswerNumber(NDIS_OID_REQUEST *Request, ULONG Number)
-{
-    return OidAnswer(Request, &Number, sizeof(Number), sizeof(Number));
-}
-
 /* Who has room for 32 bits only gets the low ones, and is told of the rest. */
 static NDIS_STATUS OidAnswerCounter(NDIS_OID_REQUEST *Request, const LONG64 volatile *Counter)
 {
@@ -82,19 +77,24 @@ static NDIS_STATUS OidQuery(const TUN_ADAPTER *Adapter, NDIS_OID_REQUEST *Reques
         .InterruptModeration = NdisInterruptModerationNotSupported,
     };
 
+    ULONG Number = WINTUN_MAX_PACKET;
+
     Request->DATA.QUERY_INFORMATION.BytesWritten = 0;
     switch (Request->DATA.QUERY_INFORMATION.Oid) {
     case OID_GEN_MAXIMUM_TOTAL_SIZE:
     case OID_GEN_TRANSMIT_BLOCK_SIZE:
     case OID_GEN_RECEIVE_BLOCK_SIZE:
-        return OidAnswerNumber(Request, WINTUN_MAX_PACKET);
+        break;
     case OID_GEN_TRANSMIT_BUFFER_SPACE:
     case OID_GEN_RECEIVE_BUFFER_SPACE:
-        return OidAnswerNumber(Request, WINTUN_RING_MAX_CAPACITY);
+        Number = WINTUN_RING_MAX_CAPACITY;
+        break;
     case OID_GEN_VENDOR_ID:
-        return OidAnswerNumber(Request, 0x00FFFFFF); /* none assigned */
+        Number = 0x00FFFFFF; /* none assigned */
+        break;
     case OID_GEN_VENDOR_DRIVER_VERSION:
-        return OidAnswerNumber(Request, TUN_VERSION_MAJOR << 16 | TUN_VERSION_MINOR);
+        Number = TUN_VERSION_MAJOR << 16 | TUN_VERSION_MINOR;
+        break;
     case OID_GEN_VENDOR_DESCRIPTION:
         return OidAnswer(Request, Description, sizeof(Description), sizeof(Description));
     case OID_GEN_XMIT_OK:
@@ -110,6 +110,7 @@ static NDIS_STATUS OidQuery(const TUN_ADAPTER *Adapter, NDIS_OID_REQUEST *Reques
     default:
         return NDIS_STATUS_NOT_SUPPORTED;
     }
+    return OidAnswer(Request, &Number, sizeof(Number), sizeof(Number));
 }
 
 /* Nothing that can be set changes anything here; before sleep, NDIS pauses the adapter itself. */

@@ -94,10 +94,10 @@ typedef struct TUN_ADAPTER {
     BOOLEAN IsRemoving;                /* query-remove was seen; Driver.Mutex */
     LONG volatile IsRemoved, IsPaused; /* atomic. Paused is for those who ask; FlowGate decides */
     FILE_OBJECT *CompatFile; /* has registered on NDIS's device, not closed; Driver.Mutex */
-    KEVENT CompatClosed;
-    HANDLE Worker;                        /* thread; made by the first session, joined by halt */
-    KEVENT Kick;                          /* private: the worker has something to do */
-    KEVENT LinkSettled;                   /* the worker has indicated LinkWanted */
+    HANDLE Worker;           /* thread; made by the first session, joined by halt */
+    /* CompatFile is closed; the worker has something to do (private to the driver); the worker has
+     * indicated LinkWanted. */
+    KEVENT CompatClosed, Kick, LinkSettled;
     LONG volatile LinkWanted, IsStopping; /* atomic */
     LONG LinkIs;                          /* as last indicated; the worker's own */
     NDIS_HANDLE Lists;                    /* NDIS pool of lists without data; constant */

@@ -31,7 +31,7 @@
  * administrators.
  */
 #define WINTUN_PROPERTY_FMTID                                                                      \
-    {0x9c1f4a6e, 0x52d7, 0x4be3, {0x8a, 0x2d, 0x71, 0x0e, 0x5b, 0xc4, 0x93, 0xf6}}
+    {0x6906e155, 0xafd4, 0x44a9, {0x8d, 0x84, 0x2a, 0x4a, 0x9b, 0x95, 0x57, 0x24}}
 #define WINTUN_PROPERTY_SECURITY 2
 
 /* Control codes; all buffered. REGISTER_RINGS asks for read and write access, QUERY for read. */
@@ -67,14 +67,12 @@ WINTUN_ASSERT(sizeof(WINTUN_RING) == 12);
 
 /* Input of REGISTER_RINGS from a 64-bit program. Sizes are capacity + WINTUN_RING_OVERHEAD. */
 typedef struct WINTUN_REGISTER_RING {
-    uint32_t RingSize;
-    uint32_t Padding;   /* ignored */
-    uint64_t Ring;      /* address */
-    uint64_t TailMoved; /* event: ToUser is set by the driver, ToStack by the program */
+    uint32_t RingSize, Padding; /* padding is ignored */
+    uint64_t Ring;              /* address */
+    uint64_t TailMoved;         /* event: ToUser is set by the driver, ToStack by the program */
 } WINTUN_REGISTER_RING;
 typedef struct WINTUN_REGISTER_RINGS {
-    WINTUN_REGISTER_RING ToUser;
-    WINTUN_REGISTER_RING ToStack;
+    WINTUN_REGISTER_RING ToUser, ToStack;
 } WINTUN_REGISTER_RINGS;
 WINTUN_ASSERT(offsetof(WINTUN_REGISTER_RING, Ring) == 8);
 WINTUN_ASSERT(offsetof(WINTUN_REGISTER_RING, TailMoved) == 16);
@@ -83,13 +81,10 @@ WINTUN_ASSERT(sizeof(WINTUN_REGISTER_RINGS) == 48);
 
 /* The same from a 32-bit program. */
 typedef struct WINTUN_REGISTER_RING_32 {
-    uint32_t RingSize;
-    uint32_t Ring;
-    uint32_t TailMoved;
+    uint32_t RingSize, Ring, TailMoved;
 } WINTUN_REGISTER_RING_32;
 typedef struct WINTUN_REGISTER_RINGS_32 {
-    WINTUN_REGISTER_RING_32 ToUser;
-    WINTUN_REGISTER_RING_32 ToStack;
+    WINTUN_REGISTER_RING_32 ToUser, ToStack;
 } WINTUN_REGISTER_RINGS_32;
 WINTUN_ASSERT(offsetof(WINTUN_REGISTER_RING_32, TailMoved) == 8);
 WINTUN_ASSERT(offsetof(WINTUN_REGISTER_RINGS_32, ToStack) == 12);
