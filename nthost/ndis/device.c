@@ -54,7 +54,9 @@ static NTSTATUS adapter_request(struct nth_adapter *a, IRP *irp)
     case IRP_MJ_SYSTEM_CONTROL:
         return to_lower(a, irp);
     case IRP_MJ_CREATE:
-        return complete(irp, a->was_surprised ? STATUS_DEVICE_NOT_READY : STATUS_SUCCESS);
+        return complete(irp, __atomic_load_n(&a->was_surprised, __ATOMIC_SEQ_CST)
+                                 ? STATUS_DEVICE_NOT_READY
+                                 : STATUS_SUCCESS);
     case IRP_MJ_CLEANUP:
     case IRP_MJ_CLOSE:
         return complete(irp, STATUS_SUCCESS);

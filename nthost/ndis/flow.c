@@ -184,11 +184,12 @@ void nth_send_unchecked(struct nth_adapter *a, NET_BUFFER_LIST *lists, ULONG fla
 
 void nth_cancel_sends(struct nth_adapter *a, void *cancel_id)
 {
-    if (!a->is_initialized)
+    if (!ndis_direct_begin(a))
         return;
     const struct ndis_callout call = ndis_callout("MiniportCancelSend");
     a->driver->handlers.CancelSendHandler(a->context, cancel_id);
     ndis_callout_end(&call);
+    ndis_direct_end(a);
 }
 
 /* Statuses that NdisMSendNetBufferListsComplete lists are all errors but success; others of error

@@ -79,11 +79,16 @@ static NDIS_STATUS copy_characteristics(struct ndis_driver *driver,
     return NDIS_STATUS_SUCCESS;
 }
 
+static bool is_of(const struct ndis_object *object, const void *driver)
+{
+    return CONTAINING_RECORD(object, struct ndis_driver, object)->driver == driver;
+}
+
 struct ndis_driver *ndis_driver_of(const DRIVER_OBJECT *driver)
 {
-    void *extension = ((DRIVER_OBJECT *)driver)->FastIoDispatch; /* NDIS drivers have no fast I/O */
+    struct ndis_object *object = ndis_object_find(NDIS_KIND_DRIVER, is_of, driver);
 
-    return extension;
+    return object ? CONTAINING_RECORD(object, struct ndis_driver, object) : NULL;
 }
 
 /* Drivers may replace the entries afterwards and call these; so what they find there must be a
@@ -104,7 +109,6 @@ static void hook_driver_object(struct ndis_driver *driver)
 {
     DRIVER_OBJECT *object = driver->driver;
 
-    object->FastIoDispatch = (void *)driver;
     for (int i = 0; i <= IRP_MJ_MAXIMUM_FUNCTION; i++)
         object->MajorFunction[i] = (PDRIVER_DISPATCH)callable("NdispDispatch");
     object->DriverExtension->AddDevice = (PDRIVER_ADD_DEVICE)callable("NdispAddDevice");
@@ -128,7 +132,6 @@ void NTAPI ndis_unload(DRIVER_OBJECT *object)
 
 static void destroy_driver(struct ndis_driver *driver)
 {
-    driver->driver->FastIoDispatch = NULL;
     driver->driver->DriverUnload = NULL;
     driver->driver->DriverExtension->AddDevice = NULL;
     ndis_object_remove(&driver->object);

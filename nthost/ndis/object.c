@@ -72,6 +72,22 @@ void ndis_object_remove(struct ndis_object *object)
     object->kind = NDIS_KIND_DEAD;
 }
 
+struct ndis_object *ndis_object_find(enum ndis_kind kind,
+                                     bool (*is_it)(const struct ndis_object *, const void *),
+                                     const void *what)
+{
+    struct ndis_object *found = NULL;
+
+    nth_lock(&objects_lock);
+    for (LIST_ENTRY *e = objects.Flink; e != &objects && !found; e = e->Flink) {
+        struct ndis_object *o = CONTAINING_RECORD(e, struct ndis_object, link);
+        if (o->kind == (ULONG)kind && is_it(o, what))
+            found = o;
+    }
+    nth_unlock(&objects_lock);
+    return found;
+}
+
 void ndis_object_sweep(NDIS_HANDLE owner, const char *when)
 {
     const struct ndis_object *left = NULL;

@@ -285,7 +285,7 @@ static void remember_set(struct nth_adapter *a, const NDIS_OID_REQUEST *r)
 
 static bool takes_oids(const struct nth_adapter *a)
 {
-    return a->is_initialized && !a->was_shut_down;
+    return ndis_is_up(a) && !a->was_shut_down;
 }
 
 static void prepare(NDIS_OID_REQUEST *r)
@@ -318,13 +318,10 @@ NDIS_STATUS nth_oid(struct nth_adapter *a, NDIS_OID_REQUEST *request)
     return status;
 }
 
-NDIS_STATUS nth_oid_direct(struct nth_adapter *a, NDIS_OID_REQUEST *request)
+static NDIS_STATUS call_direct(struct nth_adapter *a, NDIS_OID_REQUEST *request)
 {
     struct ndis_oid_call call;
 
-    prepare(request);
-    if (!takes_oids(a))
-        return NDIS_STATUS_NOT_ACCEPTED;
     if (!a->driver->handlers.DirectOidRequestHandler)
         return NDIS_STATUS_NOT_SUPPORTED;
     call_begin(a, &call, request, true);
@@ -334,13 +331,20 @@ NDIS_STATUS nth_oid_direct(struct nth_adapter *a, NDIS_OID_REQUEST *request)
     return call_end(a, &call, status);
 }
 
-NDIS_STATUS nth_oid_synchronous(struct nth_adapter *a, NDIS_OID_REQUEST *request)
+NDIS_STATUS nth_oid_direct(struct nth_adapter *a, NDIS_OID_REQUEST *request)
+{
+    prepare(request);
+    if (!ndis_direct_begin(a))
+        return NDIS_STATUS_NOT_ACCEPTED;
+    const NDIS_STATUS status = call_direct(a, request);
+    ndis_direct_end(a);
+    return status;
+}
+
+static NDIS_STATUS call_synchronous(struct nth_adapter *a, NDIS_OID_REQUEST *request)
 {
     const NDIS_OID_REQUEST before = *request;
 
-    prepare(request);
-    if (!takes_oids(a))
-        return NDIS_STATUS_NOT_ACCEPTED;
     if (!a->driver->handlers.SynchronousOidRequestHandler)
         return NDIS_STATUS_NOT_SUPPORTED;
     const struct ndis_callout callout = ndis_callout("MiniportSynchronousOidRequest");
@@ -353,13 +357,24 @@ NDIS_STATUS nth_oid_synchronous(struct nth_adapter *a, NDIS_OID_REQUEST *request
     return status;
 }
 
+NDIS_STATUS nth_oid_synchronous(struct nth_adapter *a, NDIS_OID_REQUEST *request)
+{
+    prepare(request);
+    if (!ndis_direct_begin(a))
+        return NDIS_STATUS_NOT_ACCEPTED;
+    const NDIS_STATUS status = call_synchronous(a, request);
+    ndis_direct_end(a);
+    return status;
+}
+
 void nth_cancel_oid(struct nth_adapter *a, void *request_id)
 {
-    if (!takes_oids(a))
+    if (!ndis_direct_begin(a))
         return;
     const struct ndis_callout call = ndis_callout("MiniportCancelOidRequest");
     a->driver->handlers.CancelOidRequestHandler(a->context, request_id);
     ndis_callout_end(&call);
+    ndis_direct_end(a);
 }
 
 NDIS_STATUS nth_query(struct nth_adapter *a, NDIS_OID oid, void *buffer, ULONG size, ULONG *written)

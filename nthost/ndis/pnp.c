@@ -65,6 +65,7 @@ static struct nth_adapter *adapter_create(struct ndis_driver *driver, DEVICE_OBJ
     ndis_gate_init(&a->oid_gate);
     KeInitializeEvent(&a->flow.done, NotificationEvent, FALSE);
     KeInitializeEvent(&a->reset.done, NotificationEvent, FALSE);
+    ndis_count_init(&a->direct);
     ndis_count_init(&a->sending);
     ndis_count_init(&a->sent);
     ndis_count_init(&a->indicating);
@@ -167,7 +168,9 @@ static void delete_device(struct nth_adapter *a)
     if (a->fdo)
         IoDeleteDevice(a->fdo);
     a->lower = NULL;
+    nth_lock(&adapters_lock);
     a->is_gone = true;
+    nth_unlock(&adapters_lock);
     __atomic_sub_fetch(&a->driver->adapters, 1, __ATOMIC_SEQ_CST);
 }
 
@@ -352,7 +355,7 @@ static bool has_flag(const struct nth_adapter *a, ULONG flag)
  * (NDIS_MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES). */
 static void power_down(struct nth_adapter *a)
 {
-    if (!a->is_initialized || a->is_low_power)
+    if (!ndis_is_up(a) || a->is_low_power)
         return;
     a->is_low_power = true;
     if (!has_flag(a, NDIS_MINIPORT_ATTRIBUTES_NO_HALT_ON_SUSPEND)) {
@@ -371,7 +374,7 @@ static NTSTATUS power_up(struct nth_adapter *a)
     if (!a->is_low_power)
         return STATUS_SUCCESS;
     a->is_low_power = false;
-    if (a->is_initialized)
+    if (ndis_is_up(a))
         set_power_oid(a, NdisDeviceStateD0);
     else
         status = ndis_initialize(a);

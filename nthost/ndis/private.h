@@ -40,6 +40,9 @@ void ndis_object_add(struct ndis_object *object, enum ndis_kind kind, NDIS_HANDL
 /* Stops with "ndis-handle" when handle is no live object of that kind. */
 void *ndis_object_check(NDIS_HANDLE handle, enum ndis_kind kind);
 void ndis_object_remove(struct ndis_object *object); /* the caller frees it */
+struct ndis_object *ndis_object_find(enum ndis_kind kind,
+                                     bool (*is_it)(const struct ndis_object *, const void *),
+                                     const void *what);
 /* Stops with "leak" when something is still owned by owner. */
 void ndis_object_sweep(NDIS_HANDLE owner, const char *when);
 
@@ -140,7 +143,7 @@ struct nth_adapter {
 
     struct ndis_gate gate; /* state changes, one at a time */
     LONG state;            /* enum nth_adapter_state; atomic, written with the gate held */
-    bool is_initialized;   /* MiniportInitializeEx succeeded and MiniportHaltEx was not called */
+    LONG is_initialized;   /* MiniportInitializeEx succeeded and MiniportHaltEx was not called */
     bool was_surprised, is_low_power, was_shut_down, is_gone;
     NDIS_HANDLE add_device_context;
     NDIS_HANDLE context; /* MiniportAdapterContext */
@@ -170,6 +173,7 @@ struct nth_adapter {
     struct ndis_count indicating; /* calls of NdisMIndicateReceiveNetBufferLists */
     struct ndis_count indicated;  /* lists that receivers have */
 
+    struct ndis_count direct;  /* calls of handlers that no gate orders: direct requests, cancels */
     struct ndis_gate oid_gate; /* queued requests: one at a time */
     LIST_ENTRY oid_calls;
 };
@@ -182,6 +186,14 @@ static inline enum nth_adapter_state ndis_state(const struct nth_adapter *adapte
     return (enum nth_adapter_state)__atomic_load_n(&adapter->state, __ATOMIC_SEQ_CST);
 }
 void ndis_set_state(struct nth_adapter *adapter, enum nth_adapter_state state);
+/* MiniportInitializeEx has succeeded and MiniportHaltEx was not called. */
+static inline bool ndis_is_up(const struct nth_adapter *adapter)
+{
+    return __atomic_load_n(&adapter->is_initialized, __ATOMIC_SEQ_CST);
+}
+/* Around a call that nothing else keeps from meeting the halt; false: do not call. */
+bool ndis_direct_begin(struct nth_adapter *adapter);
+void ndis_direct_end(struct nth_adapter *adapter);
 const char *ndis_state_name(enum nth_adapter_state state);
 
 ULONG ndis_system_version(void); /* what NdisGetVersion answers */

@@ -134,7 +134,7 @@ NTSTATUS ndis_initialize(struct nth_adapter *a)
     const NDIS_STATUS status = call_initialize(a);
     if (status == NDIS_STATUS_SUCCESS) {
         check_initialized(a);
-        a->is_initialized = true;
+        __atomic_store_n(&a->is_initialized, 1, __ATOMIC_SEQ_CST);
         ndis_set_state(a, NTH_PAUSED);
         return STATUS_SUCCESS;
     }
@@ -357,7 +357,7 @@ static void call_halt(struct nth_adapter *a, NDIS_HALT_ACTION action)
  * (Halting a Miniport Adapter): both are waited for. A request in flight holds the gate. */
 void ndis_halt(struct nth_adapter *a, NDIS_HALT_ACTION action)
 {
-    if (!a->is_initialized)
+    if (!ndis_is_up(a))
         return;
     ndis_binding_detach_all(a, false);
     ndis_pause(a, NDIS_PAUSE_MINIPORT_DEVICE_REMOVE);
@@ -365,13 +365,29 @@ void ndis_halt(struct nth_adapter *a, NDIS_HALT_ACTION action)
     ndis_count_wait(&a->sent);
     ndis_gate_enter(&a->oid_gate);
     ndis_binding_detach_all(a, true);
-    a->is_initialized = false;
+    __atomic_store_n(&a->is_initialized, 0, __ATOMIC_SEQ_CST);
+    ndis_count_wait(&a->direct);
     call_halt(a, action);
     ndis_set_state(a, NTH_HALTED);
     ndis_gate_leave(&a->oid_gate);
     ndis_object_sweep(a, "MiniportHaltEx returned");
     forget_attributes(a);
     a->context = NULL;
+}
+
+/* Counted first, looked at after: a halt that began in between waits. */
+bool ndis_direct_begin(struct nth_adapter *a)
+{
+    ndis_count_add(&a->direct, 1);
+    const bool may_call = ndis_is_up(a) && !a->was_shut_down;
+    if (!may_call)
+        ndis_count_sub(&a->direct, 1);
+    return may_call;
+}
+
+void ndis_direct_end(struct nth_adapter *a)
+{
+    ndis_count_sub(&a->direct, 1);
 }
 
 void ndis_notify(struct nth_adapter *a, NDIS_DEVICE_PNP_EVENT event, void *data, ULONG size)
@@ -384,7 +400,7 @@ void ndis_notify(struct nth_adapter *a, NDIS_DEVICE_PNP_EVENT event, void *data,
         .InformationBufferLength = size,
     };
 
-    if (!a->is_initialized)
+    if (!ndis_is_up(a))
         return;
     nth_trace("ndis: adapter %u gets device event %d", a->index, event);
     const struct ndis_callout call = ndis_callout("MiniportDevicePnPEventNotify");
@@ -394,7 +410,7 @@ void ndis_notify(struct nth_adapter *a, NDIS_DEVICE_PNP_EVENT event, void *data,
 
 void nth_shutdown_handler(struct nth_adapter *a)
 {
-    if (!a->is_initialized)
+    if (!ndis_is_up(a))
         return;
     a->was_shut_down = true;
     const struct ndis_callout call = ndis_callout("MiniportShutdownEx");
