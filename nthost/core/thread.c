@@ -31,6 +31,7 @@ static uint64_t boot_ns;
 
 /* Signal stack and GS base of a new thread; the PE layer has it. */
 void nth_pe_thread_init(void) __attribute__((weak));
+void nth_pe_thread_changed(void) __attribute__((weak));
 
 /* ---- Linux underneath ---- */
 
@@ -110,6 +111,8 @@ void *nth_thread_nt(struct nth_thread *thread)
 void nth_thread_set_nt(struct nth_thread *thread, void *object)
 {
     thread->nt = object;
+    if (thread == nth_thread_self && nth_pe_thread_changed)
+        nth_pe_thread_changed();
 }
 
 /* ---- birth and end ---- */

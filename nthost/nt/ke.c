@@ -487,6 +487,12 @@ NTH_EXPORT_AS(NtYieldExecution, "NtYieldExecution", ZwYieldExecution, 0);
 
 /* ---- birth ---- */
 
+/* For code that reads gs:[0x188] by itself. */
+static void *current_thread(void)
+{
+    return nth_ethread_current();
+}
+
 static void ke_boot(const struct nth_config *config)
 {
     struct timespec t;
@@ -495,6 +501,8 @@ static void ke_boot(const struct nth_config *config)
     boot_time = config->mode == NTH_SERIAL
                     ? SERIAL_BOOT_TIME
                     : UNIX_EPOCH + (uint64_t)t.tv_sec * 10000000U + (uint64_t)t.tv_nsec / 100;
+    nth_system_time_hook = nth_system_time;
+    nth_current_thread_hook = current_thread;
 }
 
 NTH_SUBSYSTEM(ke, 30, ke_boot, NULL);

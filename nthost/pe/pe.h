@@ -63,8 +63,11 @@ extern const char *(*nth_describe_address_hook)(uintptr_t address); /* "freed po
 /* Every thread that may run driver code, first thing: its signal stack and its gs block. May be called
  * again; what it made goes with the thread. */
 void nth_pe_thread_init(void);
-/* What gs:[0x188] answers on this thread: KeGetCurrentThread in code that inlines it. */
+/* What gs:[0x188] answers on this thread: KeGetCurrentThread in code that inlines it. nt/ answers the
+ * hook when a thread looks for the first time, and again after nth_thread_set_nt. */
+extern void *(*nth_current_thread_hook)(void);
 void nth_pe_set_current_thread(void *kthread);
+void nth_pe_thread_changed(void);
 
 /* What code that reads KUSER_SHARED_DATA by itself sees, in units of 100 ns. nt/ke.c may set it, so
  * that it agrees with KeQuerySystemTime; otherwise system time begins at boot with a fixed date. */

@@ -53,8 +53,11 @@ struct thread_stack {
 };
 
 /* KPCR, as far as code reads it without calling: gs:[0x18] is its own address, gs:[0x188] the
- * current thread. */
+ * current thread. Until that is known gs points to gs_unknown, which nobody can read: the fault
+ * asks. */
 static _Thread_local uint64_t gs_block[0x80];
+static uint8_t *gs_unknown;
+void *(*nth_current_thread_hook)(void);
 
 /* ---- guards ---- */
 
@@ -316,9 +319,20 @@ static uint64_t push(uint64_t sp, const void *data, size_t bytes)
     return at;
 }
 
+/* The first look of a thread at gs:[0x188], or the first since it became another NT thread. */
+static bool answer_gs(uint64_t address)
+{
+    if (address - (uint64_t)gs_unknown >= 4096 || !nth_current_thread_hook)
+        return false;
+    nth_pe_set_current_thread(nth_current_thread_hook());
+    return gs_block[0x188 / 8] != 0;
+}
+
 /* Instructions of a driver that only a kernel has. */
 static bool answer_instruction(ucontext_t *u, struct nth_context *c, uint64_t address)
 {
+    if (answer_gs(address))
+        return true;
     const enum nth_emulation done = nth_emulate(c, address);
 
     if (done == NTH_EMULATE_DONE)
@@ -393,10 +407,15 @@ static void thread_end(void *context)
 
 static void install(void)
 {
-    struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    /* not deferred: the handler itself peeks at memory that may not be there */
+    struct sigaction action = {.sa_sigaction = on_signal,
+                               .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
 
     if (pthread_key_create(&thread_key, thread_end) != 0)
         nth_fail("no thread key left");
+    gs_unknown = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (gs_unknown == MAP_FAILED)
+        nth_fail("no address space for a page");
     for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
         sigaction(signals[i], &action, &former[signals[i]]);
 }
@@ -407,7 +426,7 @@ void nth_pe_thread_init(void)
 
     pthread_once(&once, install);
     gs_block[0x18 / 8] = (uint64_t)gs_block;
-    syscall(SYS_arch_prctl, ARCH_SET_GS, gs_block);
+    nth_pe_set_current_thread(NULL);
     if (pthread_getspecific(thread_key))
         return;
     struct thread_stack *own = calloc(1, sizeof *own);
@@ -424,6 +443,13 @@ void nth_pe_thread_init(void)
 void nth_pe_set_current_thread(void *kthread)
 {
     gs_block[0x188 / 8] = (uint64_t)kthread;
+    syscall(SYS_arch_prctl, ARCH_SET_GS, kthread ? (void *)gs_block : (void *)gs_unknown);
+}
+
+void nth_pe_thread_changed(void)
+{
+    if (gs_block[0x188 / 8])
+        nth_pe_set_current_thread(NULL);
 }
 
 static unsigned backtrace_of_thread(uintptr_t *sites, unsigned max)

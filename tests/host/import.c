@@ -186,6 +186,20 @@ TEST(driver_gs_188_is_current_thread)
     CHECK_EQ(CALL0(load_variant("gnu-O2", "imports"), "CurrentThread"), 0x123456789a);
 }
 
+/* Code that reads gs:[0x188] by itself and code that calls KeGetCurrentThread see the same thread.
+ */
+TEST(driver_gs_188_agrees_with_the_call)
+{
+    boot(NTH_PARALLEL);
+    struct nth_image *image = load_variant("gnu-O2", "imports");
+    PKTHREAD(NTAPI * current)(void) = nth_export_find("KeGetCurrentThread");
+    if (!current)
+        check_skip("the kernel part of the host is not linked");
+    for (int i = 0; i < 3; i++)
+        CHECK_EQ(CALL0(image, "CurrentThread"), current());
+    CHECK(current() != NULL);
+}
+
 /* "Managing hardware priorities": on x64, CR8 is the IRQL. */
 TEST(driver_cr8_is_the_irql)
 {

@@ -268,6 +268,17 @@ TEST(divide_by_zero_is_raised)
 
 /* ---- what cannot go on ---- */
 
+#ifndef NTH_TSAN /* its run-time blocks further faults inside a signal handler */
+/* Bug check 0x7F, UNEXPECTED_KERNEL_MODE_TRAP: a driver that uses up its stack. */
+TEST(fault_stack_used_up_stops)
+{
+    start();
+    nth_expect_stop("page-fault");
+    CALL4(images[0], "Deep", 0, 0x7fffffff, 0, 0);
+    CHECK(false);
+}
+#endif
+
 /* Bug check 0x7E: an exception that no handler takes. */
 TEST(exception_nobody_handles_stops)
 {
