@@ -28,11 +28,11 @@ struct run_spec {
 };
 
 struct run_port {
-    struct run_spec spec;
     struct nth_device *device; /* NULL: free */
-    enum run_edge edge;
     struct nth_tap *tap;
     struct nth_lwip *lwip;
+    struct run_spec spec;
+    enum run_edge edge;
     _Atomic int busy; /* conversations of lwIP under way */
 };
 

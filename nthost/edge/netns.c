@@ -343,7 +343,7 @@ int nth_netns_create(const struct nth_edge_config *config, struct nth_netns *net
                      char error[NTH_EDGE_ERROR])
 {
     struct report report = {0};
-    int pair[2], fds[DESCRIPTORS];
+    int pair[2], fds[DESCRIPTORS] = {-1, -1, -1};
     int result = -1;
 
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
