@@ -118,7 +118,7 @@ enum { /* DEVICE_REGISTRY_PROPERTY */
        DRIVER_KEY_NAME = 7,
        PDO_NAME = 11,
        ENUMERATOR = 15,
-       LAST_KNOWN = 24
+       LAST_KNOWN = 22
 };
 
 static NTSTATUS from_key(struct nth_device *device, const char *name, WCHAR *value, ULONG *bytes)

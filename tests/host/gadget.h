@@ -44,6 +44,15 @@ static __attribute__((unused)) uint64_t act(ULONG what, uint64_t a, uint64_t b, 
     return S.Act(what, a, b, c);
 }
 
+/* Has the driver call a kernel function that it does not import. */
+static __attribute__((unused)) uint64_t invoke(const char *name, const ULONG_PTR arguments[8])
+{
+    void *function = nth_export_find(name);
+
+    CHECK(function != NULL);
+    return act(ACT_INVOKE, (uintptr_t)function, (uintptr_t)arguments, 0);
+}
+
 /* ---- a user process: its calls are made between enter and leave ---- */
 
 static __attribute__((unused)) struct nth_process *process_new(void)

@@ -583,6 +583,31 @@ TEST(driver_control_request_is_answered)
     nth_shutdown();
 }
 
+/* IoBuildSynchronousFsdRequest: a read of a buffered device ends in the driver's own buffer. */
+TEST(driver_synchronous_read_is_answered)
+{
+    IO_STATUS_BLOCK iosb = {.Status = 0x7777};
+    uint8_t data[16] = "";
+    KEVENT event;
+
+    boot_only();
+    S.DeviceFlags = DO_BUFFERED_IO;
+    CHECK_STATUS(nth_driver_load(gadget_path(), "gadget", &gadget), STATUS_SUCCESS);
+    S.Mode[IRP_MJ_READ] = GADGET_FILL;
+    S.Information = 10;
+    KeInitializeEvent(&event, NotificationEvent, FALSE);
+    const ULONG_PTR build[8] = {IRP_MJ_READ, (ULONG_PTR)S.Device, (ULONG_PTR)data, 16,
+                                0,           (ULONG_PTR)&event,   (ULONG_PTR)&iosb};
+    const ULONG_PTR irp = invoke("IoBuildSynchronousFsdRequest", build);
+    const ULONG_PTR call[8] = {(ULONG_PTR)S.Device, irp};
+    CHECK_STATUS(invoke("IofCallDriver", call), STATUS_SUCCESS);
+    CHECK_EQ(iosb.Information, 10);
+    CHECK_EQ(data[9], 0x5A);
+    CHECK_EQ(data[10], 0);
+    CHECK(KeReadStateEvent(&event) != 0);
+    nth_shutdown();
+}
+
 /* IoAllocateIrp: the driver's completion routine takes the IRP back. */
 TEST(driver_irp_is_reclaimed_by_its_owner)
 {

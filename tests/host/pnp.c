@@ -263,6 +263,87 @@ TEST(property_is_stored_and_deleted)
     nth_shutdown();
 }
 
+static NTSTATUS installed(ULONG property, void *buffer, ULONG size, ULONG *needed)
+{
+    const ULONG_PTR arguments[8] = {(ULONG_PTR)S.Pdo, property, size, (ULONG_PTR)buffer,
+                                    (ULONG_PTR)needed};
+
+    return (NTSTATUS)invoke("IoGetDeviceProperty", arguments);
+}
+
+/* DEVICE_REGISTRY_PROPERTY: the driver key, the name of the PDO, the enumerator; sizes in bytes. */
+TEST(installed_properties_are_known)
+{
+    WCHAR value[128];
+    ULONG needed;
+
+    boot_pnp();
+    plug(NULL);
+    CHECK_STATUS(installed(15, value, sizeof(value), &needed), STATUS_SUCCESS);
+    CHECK_EQ(needed, 10);
+    CHECK_MEM(value, u"ROOT", 10);
+    CHECK_STATUS(installed(7, value, 4, &needed), STATUS_BUFFER_TOO_SMALL);
+    CHECK_EQ(needed, 88); /* {class}\0000 */
+    CHECK_STATUS(installed(11, value, sizeof(value), &needed), STATUS_SUCCESS);
+    CHECK_MEM(value, u"\\Device\\", 16);
+    CHECK_STATUS(installed(10, value, sizeof(value), &needed), STATUS_OBJECT_NAME_NOT_FOUND);
+    nth_shutdown();
+}
+
+/* IoOpenDeviceRegistryKey: a kernel handle that the driver closes. */
+TEST(driver_key_can_be_opened)
+{
+    HANDLE key = NULL;
+
+    boot_pnp();
+    plug(NULL);
+    const ULONG_PTR open[8] = {(ULONG_PTR)S.Pdo, 2, KEY_READ, (ULONG_PTR)&key};
+    CHECK_STATUS(invoke("IoOpenDeviceRegistryKey", open), STATUS_SUCCESS);
+    const ULONG_PTR close[8] = {(ULONG_PTR)key};
+    CHECK_STATUS(invoke("ZwClose", close), STATUS_SUCCESS);
+    nth_shutdown();
+}
+
+static const GUID class_guid = {0x12345678, 0x1234, 0x5678, {1, 2, 3, 4, 5, 6, 7, 8}};
+
+static NTSTATUS set_interface(UNICODE_STRING *link, bool enable)
+{
+    const ULONG_PTR arguments[8] = {(ULONG_PTR)link, enable};
+
+    return (NTSTATUS)invoke("IoSetDeviceInterfaceState", arguments);
+}
+
+/* IoRegisterDeviceInterface and IoSetDeviceInterfaceState: names, states, and what an open sees. */
+TEST(interface_opens_while_enabled)
+{
+    UNICODE_STRING link = {.Length = 0}, again = {.Length = 0};
+    WCHAR text[] = u"ref";
+    UNICODE_STRING reference = {.Length = 6, .MaximumLength = 6, .Buffer = text};
+    HANDLE handle;
+
+    boot_pnp();
+    plug(NULL);
+    const ULONG_PTR first[8] = {(ULONG_PTR)S.Pdo, (ULONG_PTR)&class_guid, (ULONG_PTR)&reference,
+                                (ULONG_PTR)&link};
+    CHECK_STATUS(invoke("IoRegisterDeviceInterface", first), STATUS_SUCCESS);
+    const ULONG_PTR second[8] = {(ULONG_PTR)S.Pdo, (ULONG_PTR)&class_guid, (ULONG_PTR)&reference,
+                                 (ULONG_PTR)&again};
+    CHECK_STATUS(invoke("IoRegisterDeviceInterface", second), STATUS_OBJECT_NAME_EXISTS);
+    CHECK_STATUS(nth_io_create(&link, FILE_READ_DATA, 0, 0, &handle), STATUS_OBJECT_PATH_NOT_FOUND);
+    CHECK_STATUS(set_interface(&link, false), STATUS_OBJECT_NAME_NOT_FOUND);
+    CHECK_STATUS(set_interface(&link, true), STATUS_SUCCESS);
+    CHECK_STATUS(set_interface(&link, true), STATUS_OBJECT_NAME_EXISTS);
+    CHECK_STATUS(nth_io_create(&link, FILE_READ_DATA, 0, 0, &handle), STATUS_SUCCESS);
+    CHECK_MEM(S.FileName, u"\\ref", 8);
+    nth_handle_close(nth_process_current(), handle);
+    CHECK_STATUS(set_interface(&link, false), STATUS_SUCCESS);
+    CHECK_STATUS(nth_io_create(&link, FILE_READ_DATA, 0, 0, &handle), STATUS_OBJECT_PATH_NOT_FOUND);
+    const ULONG_PTR free_first[8] = {(ULONG_PTR)&link}, free_second[8] = {(ULONG_PTR)&again};
+    invoke("RtlFreeUnicodeString", free_first);
+    invoke("RtlFreeUnicodeString", free_second);
+    nth_shutdown();
+}
+
 /* Power: IRP_MN_QUERY_POWER, then IRP_MN_SET_POWER; a query that fails leaves the system working.
  */
 TEST(sleep_asks_first_and_wakes)

@@ -619,6 +619,14 @@ static ULONG_PTR Objects(ULONG What, ULONG_PTR A, ULONG_PTR B)
     }
 }
 
+typedef ULONG_PTR NTAPI ANY_ROUTINE(ULONG_PTR A, ULONG_PTR B, ULONG_PTR C, ULONG_PTR D, ULONG_PTR E,
+                                    ULONG_PTR F, ULONG_PTR G, ULONG_PTR H);
+
+static ULONG_PTR Invoke(ULONG_PTR Function, const ULONG_PTR *A)
+{
+    return ((ANY_ROUTINE *)Function)(A[0], A[1], A[2], A[3], A[4], A[5], A[6], A[7]);
+}
+
 static ULONG_PTR NTAPI Act(ULONG What, ULONG_PTR A, ULONG_PTR B, ULONG_PTR C)
 {
     const POWER_STATE D3 = {.DeviceState = PowerDeviceD3};
@@ -643,6 +651,8 @@ static ULONG_PTR NTAPI Act(ULONG What, ULONG_PTR A, ULONG_PTR B, ULONG_PTR C)
     case ACT_GET_PROPERTY:
     case ACT_SET_PROPERTY:
         return Property(What, A, B);
+    case ACT_INVOKE:
+        return Invoke(A, (const ULONG_PTR *)B);
     case ACT_SYSTEM_LINK:
         return (ULONG)IoCreateSymbolicLink(&Other, &DeviceName);
     default:

@@ -77,6 +77,7 @@ enum gadget_act {
     ACT_POWER, /* PoRequestPowerIrp to D3 */
     ACT_GET_PROPERTY,
     ACT_SET_PROPERTY,
+    ACT_INVOKE,      /* the function at a with the arguments at b, up to eight */
     ACT_SYSTEM_LINK, /* IoCreateSymbolicLink only, left behind */
 };
 
