@@ -22,7 +22,8 @@ enum {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct nth_thread *threads, *running;
-/* Written by who has the baton; a thread that ends outside takes itself out, with the lock alone. */
+/* Written by who has the baton; a thread that ends outside takes itself out, with the lock alone.
+ */
 static struct nth_thread *_Atomic last_ran;
 static unsigned outside, spinning;
 static uint64_t random_state, turns, idle_since_ns, idle_clock;
@@ -167,7 +168,7 @@ static void dispatch(void)
 {
     struct nth_thread *next;
 
-    running = NULL;
+    __atomic_store_n(&running, NULL, __ATOMIC_RELAXED);
     for (;;) {
         next = pick_ready();
         if (!next)
@@ -190,7 +191,7 @@ static void dispatch(void)
     const unsigned first = is_seeded ? (unsigned)random_next() % nth_cpu_count() : next->cpu;
     next->cpu = (unsigned)nth_cpu_for(next, first);
     next->state = THREAD_RUNNING;
-    running = next;
+    __atomic_store_n(&running, next, __ATOMIC_RELAXED); /* nth_serial_is_running looks without it */
     turn_left = is_seeded ? (int)(random_next() % (2 * MEAN_TURN)) : LONGEST_TURN;
     atomic_store(&next->go, 1);
     if (next != nth_thread_self)
@@ -446,6 +447,30 @@ void nth_serial_advance(struct nth_thread *self, uint64_t ns)
     }
 }
 
+bool nth_serial_hold_running(pthread_t *thread, unsigned *id, uint64_t *progress)
+{
+    pthread_mutex_lock(&lock);
+    if (!running) {
+        pthread_mutex_unlock(&lock);
+        return false;
+    }
+    *thread = running->pthread;
+    *id = running->id;
+    *progress = nth_serial_clock() + turns; /* each kernel call and each turn moves one of them */
+    return true;
+}
+
+void nth_serial_let_go(void)
+{
+    pthread_mutex_unlock(&lock);
+}
+
+/* Of the calling thread: true stays true until it gives the baton away itself. */
+bool nth_serial_is_running(const struct nth_thread *thread)
+{
+    return __atomic_load_n(&running, __ATOMIC_RELAXED) == thread;
+}
+
 void nth_serial_boot(uint32_t seed)
 {
     is_seeded = seed != 0;
@@ -457,10 +482,12 @@ void nth_serial_boot(uint32_t seed)
     idle_since_ns = 0;
     atomic_store(&next_deadline, NTH_NEVER);
     set_clock(0);
+    nth_preempt_boot();
 }
 
 void nth_serial_shutdown(void)
 {
+    nth_preempt_shutdown();
     pthread_mutex_lock(&lock);
     is_stopping = true;
     if (has_keeper)

@@ -95,6 +95,16 @@ void nth_serial_spin_wake(const void *key);
 void nth_serial_advance(struct nth_thread *thread, uint64_t ns);
 uint64_t nth_serial_clock(void);
 
+/* For preempt.c: who has the baton, held so that it does not end, until it is let go; how far its
+ * schedule is. False, and nothing held, when nobody runs. */
+bool nth_serial_hold_running(pthread_t *thread, unsigned *id, uint64_t *progress);
+void nth_serial_let_go(void);
+bool nth_serial_is_running(const struct nth_thread *thread);
+
+/* ---- preempt.c ---- */
+void nth_preempt_boot(void);
+void nth_preempt_shutdown(void);
+
 /* ---- cpu.c, for serial.c: who may run ---- */
 /* A processor the thread could run on now: its own at DISPATCH_LEVEL, else one that nobody holds
  * there; -1: none. With the baton or the scheduler's lock while nobody has it. */

@@ -112,3 +112,37 @@ TEST(version_follows_ndis_version)
         nth_shutdown();
     }
 }
+
+static void set_flag(void *flag)
+{
+    nth_yield();
+    *(volatile LONG *)flag = 1;
+}
+
+static void spin_for_other(enum nth_mode mode, uint32_t seed)
+{
+    const struct nth_config config = {.mode = mode, .seed = seed};
+    volatile LONG flag = 0;
+
+    nth_boot(&config);
+    struct nth_image *image = load_variant("gnu-O2", "ke");
+    struct nth_thread *other = nth_spawn("other", set_flag, (void *)&flag);
+    CHECK_EQ(CALL1(image, "SpinForOther", (uintptr_t)&flag), 0);
+    nth_join(other);
+    nth_shutdown();
+}
+
+/* Drivers may spin on words of their own (InterlockedCompareExchange and the like): whoever they
+ * wait for runs at last, also where only one thread runs at a time. */
+TEST(spin_without_kernel_calls_serial)
+{
+    spin_for_other(NTH_SERIAL, 0);
+}
+TEST(spin_without_kernel_calls_seeded)
+{
+    spin_for_other(NTH_SERIAL, 3);
+}
+TEST(spin_without_kernel_calls_parallel)
+{
+    spin_for_other(NTH_PARALLEL, 0);
+}

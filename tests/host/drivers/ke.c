@@ -44,6 +44,7 @@ TEST_EXPORT ULONG WorkTest(VOID);
 TEST_EXPORT ULONG FailingTest(ULONG Call);
 TEST_EXPORT ULONG StateTest(VOID);
 TEST_EXPORT ULONG ImportanceTest(VOID);
+TEST_EXPORT ULONG SpinForOther(volatile LONG *Flag);
 
 NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
 {
@@ -894,7 +895,7 @@ static NTSTATUS AllocateOrRaise(BOOLEAN Old)
  * nothing behind. */
 ULONG FailingTest(ULONG Call)
 {
-    static const GUID Guid = { 1, 0, 0, { 0 } };
+    static const GUID Guid = {1, 0, 0, {0}};
     UNICODE_STRING Wide = RTL_CONSTANT_STRING(L"abc"), Text = {0};
     ANSI_STRING Ansi = {0};
     REGHANDLE Handle = 1;
@@ -980,5 +981,13 @@ ULONG ImportanceTest(VOID)
     KeLowerIrql(Irql);
     KeFlushQueuedDpcs();
     EXPECT(OrderCount == 3 && Order[0] == 3 && Order[1] == 1 && Order[2] == 2);
+    return 0;
+}
+
+/* A lock of the driver's own making: no kernel call until another thread has set the flag. */
+ULONG SpinForOther(volatile LONG *Flag)
+{
+    while (!*Flag)
+        YieldProcessor();
     return 0;
 }
