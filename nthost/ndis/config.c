@@ -6,7 +6,6 @@
  */
 #include "ndis/private.h"
 
-#include <stdio.h>
 #include <string.h>
 
 enum { VALUE_MAX = 4096, PATH_MAX_CHARS = 512, NAME_MAX_CHARS = 256 };
@@ -46,14 +45,14 @@ static bool find_path(struct configuration *c, NDIS_HANDLE handle)
         char service[PATH_MAX_CHARS - 16];
         if (!narrow(service, sizeof(service), &driver->registry_path))
             return false;
-        snprintf(c->path, sizeof(c->path), "%s\\Parameters", service);
+        ndis_join(c->path, sizeof(c->path), service, "\\Parameters");
         return true;
     }
     c->adapter = ndis_adapter(handle);
-    struct nth_device *device = nth_device_of(c->adapter->pdo);
-    if (device)
-        snprintf(c->path, sizeof(c->path), "%s", nth_device_key(device));
-    return device != NULL;
+    const char *key = ndis_key_of(c->adapter->pdo);
+    if (key)
+        ndis_join(c->path, sizeof(c->path), key, "");
+    return key != NULL;
 }
 
 NDIS_STATUS NTAPI NdisOpenConfigurationEx(PNDIS_CONFIGURATION_OBJECT ConfigObject,
@@ -232,7 +231,7 @@ static NDIS_STATUS read_value(struct configuration *c, const char *name, NDIS_PA
     }
     if (strcmp(name, "ProcessorType") == 0)
         nth_stop("not-provided", "NdisReadConfiguration: the keyword ProcessorType");
-    if (!NT_SUCCESS(nth_registry_get(c->path, name, &type, data, &bytes)))
+    if (!NT_SUCCESS(ndis_key_get(c->path, name, &type, data, &bytes)))
         return NDIS_STATUS_FAILURE;
     return fill(c, p, type, data, bytes, wanted);
 }
@@ -310,7 +309,7 @@ static NDIS_STATUS write_string(struct configuration *c, const char *name, ULONG
         return NDIS_STATUS_RESOURCES;
     memset(data, 0, sizeof(data));
     memcpy(data, s->Buffer, s->Length);
-    return NT_SUCCESS(nth_registry_set(c->path, name, type, data, s->Length + sizeof(WCHAR)))
+    return NT_SUCCESS(ndis_key_set(c->path, name, type, data, s->Length + sizeof(WCHAR)))
                ? NDIS_STATUS_SUCCESS
                : NDIS_STATUS_FAILURE;
 }
@@ -323,16 +322,16 @@ static NDIS_STATUS write_value(struct configuration *c, const char *name,
     switch (p->ParameterType) {
     case NdisParameterInteger:
     case NdisParameterHexInteger:
-        status = nth_registry_set(c->path, name, REG_DWORD, &p->ParameterData.IntegerData,
-                                  sizeof(ULONG));
+        status =
+            ndis_key_set(c->path, name, REG_DWORD, &p->ParameterData.IntegerData, sizeof(ULONG));
         break;
     case NdisParameterString:
         return write_string(c, name, REG_SZ, &p->ParameterData.StringData);
     case NdisParameterMultiString:
         return write_string(c, name, REG_MULTI_SZ, &p->ParameterData.StringData);
     case NdisParameterBinary:
-        status = nth_registry_set(c->path, name, REG_BINARY, p->ParameterData.BinaryData.Buffer,
-                                  p->ParameterData.BinaryData.Length);
+        status = ndis_key_set(c->path, name, REG_BINARY, p->ParameterData.BinaryData.Buffer,
+                              p->ParameterData.BinaryData.Length);
         break;
     default:
         return NDIS_STATUS_NOT_SUPPORTED;

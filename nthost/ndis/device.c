@@ -8,7 +8,6 @@
  */
 #include "ndis/private.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 struct named_device {
@@ -89,24 +88,6 @@ NTSTATUS NTAPI ndis_dispatch(DEVICE_OBJECT *device, IRP *irp)
 /* ---- NdisRegisterDeviceEx ---- */
 
 /* Nobody can open the device before its descriptor is set: it is still initialising. */
-static NTSTATUS set_security(DEVICE_OBJECT *device, const UNICODE_STRING *sddl)
-{
-    char text[512];
-    void *descriptor;
-    size_t bytes, n = sddl->Length / sizeof(WCHAR);
-
-    if (n >= sizeof(text))
-        return STATUS_INVALID_PARAMETER;
-    for (size_t i = 0; i < n; i++)
-        text[i] = sddl->Buffer[i] < 0x80 ? (char)sddl->Buffer[i] : '?';
-    text[n] = 0;
-    if (nth_sddl_parse(text, &descriptor, &bytes) < 0)
-        return STATUS_INVALID_PARAMETER;
-    nth_device_set_security(device, descriptor, bytes);
-    free(descriptor);
-    return STATUS_SUCCESS;
-}
-
 static NTSTATUS create_device(struct device_handle *h, const NDIS_DEVICE_OBJECT_ATTRIBUTES *d)
 {
     NTSTATUS status =
@@ -118,7 +99,7 @@ static NTSTATUS create_device(struct device_handle *h, const NDIS_DEVICE_OBJECT_
     else
         h->device = NULL;
     if (NT_SUCCESS(status) && d->DefaultSDDLString)
-        status = set_security(h->device, d->DefaultSDDLString);
+        status = ndis_set_security(h->device, d->DefaultSDDLString);
     return status;
 }
 

@@ -93,14 +93,6 @@ struct ndis_driver *ndis_driver_of(const DRIVER_OBJECT *driver)
 
 /* Drivers may replace the entries afterwards and call these; so what they find there must be a
  * function that may be called from driver code. */
-static void *callable(const char *name)
-{
-    void *function = nth_export_find(name);
-
-    if (!function)
-        nth_fail("%s is not exported", name);
-    return function;
-}
 NTH_EXPORT_AS(ndis_dispatch, "NdispDispatch", ndis_dispatch, 2);
 NTH_EXPORT_AS(ndis_add_device, "NdispAddDevice", ndis_add_device, 2);
 NTH_EXPORT_AS(ndis_unload, "NdispUnload", ndis_unload, 1);
@@ -110,9 +102,9 @@ static void hook_driver_object(struct ndis_driver *driver)
     DRIVER_OBJECT *object = driver->driver;
 
     for (int i = 0; i <= IRP_MJ_MAXIMUM_FUNCTION; i++)
-        object->MajorFunction[i] = (PDRIVER_DISPATCH)callable("NdispDispatch");
-    object->DriverExtension->AddDevice = (PDRIVER_ADD_DEVICE)callable("NdispAddDevice");
-    object->DriverUnload = (PDRIVER_UNLOAD)callable("NdispUnload");
+        object->MajorFunction[i] = (PDRIVER_DISPATCH)ndis_callable("NdispDispatch");
+    object->DriverExtension->AddDevice = (PDRIVER_ADD_DEVICE)ndis_callable("NdispAddDevice");
+    object->DriverUnload = (PDRIVER_UNLOAD)ndis_callable("NdispUnload");
 }
 
 /* Real ndis.sys takes DriverUnload and calls the handler given at registration. */

@@ -8,7 +8,6 @@
  */
 #include "ndis/private.h"
 
-#include <stdio.h>
 #include <string.h>
 
 static struct nth_mutex adapters_lock = NTH_MUTEX_INIT;
@@ -34,11 +33,10 @@ static void widen(UNICODE_STRING *to, WCHAR *buffer, size_t chars, const char *f
 
 static ULONG key_number(struct nth_adapter *a, const char *name, ULONG otherwise)
 {
-    struct nth_device *device = nth_device_of(a->pdo);
+    const char *key = ndis_key_of(a->pdo);
     ULONG type = 0, value = 0, bytes = sizeof(value);
 
-    if (!device || nth_registry_get(nth_device_key(device), name, &type, &value, &bytes) < 0 ||
-        type != REG_DWORD)
+    if (!key || !NT_SUCCESS(ndis_key_get(key, name, &type, &value, &bytes)) || type != REG_DWORD)
         return otherwise;
     return value;
 }
@@ -90,7 +88,7 @@ struct nth_adapter *nth_adapter_of(struct nth_device *device)
 
     nth_lock(&adapters_lock);
     for (unsigned i = 0; i < adapter_count && !found; i++)
-        if (!adapters[i]->is_gone && nth_device_of(adapters[i]->pdo) == device)
+        if (!adapters[i]->is_gone && ndis_is_device(adapters[i]->pdo, device))
             found = adapters[i];
     nth_unlock(&adapters_lock);
     return found;
@@ -114,23 +112,37 @@ NTH_SUBSYSTEM(ndis, 40, NULL, ndis_shutdown);
 
 /* ---- devices ---- */
 
+/* \Device\NDMPn, n counted from 1 as long as the machine lives. */
+static void device_name(const struct nth_adapter *a, UNICODE_STRING *name, WCHAR *buffer,
+                        size_t chars)
+{
+    char text[32] = "\\Device\\NDMP", digits[8];
+    size_t n = strlen(text), count = 0;
+
+    for (unsigned value = a->index + 1; value; value /= 10)
+        digits[count++] = (char)('0' + value % 10);
+    while (count)
+        text[n++] = digits[--count];
+    text[n] = 0;
+    widen(name, buffer, chars, text);
+}
+
 static void set_links(struct nth_adapter *a, bool make)
 {
-    struct nth_device *device = nth_device_of(a->pdo);
+    const char *instance = ndis_instance_of(a->pdo);
     WCHAR name[64], link[96];
     UNICODE_STRING n, l;
     char text[96];
 
-    if (!device)
+    if (!instance)
         return;
-    snprintf(text, sizeof(text), "\\DosDevices\\%s", nth_device_net_cfg_id(device));
+    ndis_join(text, sizeof(text), "\\DosDevices\\", instance);
     widen(&l, link, ARRAYSIZE(link), text);
     if (!make) {
         IoDeleteSymbolicLink(&l);
         return;
     }
-    snprintf(text, sizeof(text), "\\Device\\NDMP%u", a->index + 1);
-    widen(&n, name, ARRAYSIZE(name), text);
+    device_name(a, &n, name, ARRAYSIZE(name));
     IoCreateSymbolicLink(&l, &n);
 }
 
@@ -138,10 +150,8 @@ static NTSTATUS create_device(struct nth_adapter *a)
 {
     WCHAR buffer[64];
     UNICODE_STRING name;
-    char text[64];
 
-    snprintf(text, sizeof(text), "\\Device\\NDMP%u", a->index + 1);
-    widen(&name, buffer, ARRAYSIZE(buffer), text);
+    device_name(a, &name, buffer, ARRAYSIZE(buffer));
     NTSTATUS status =
         IoCreateDevice(a->driver->driver, sizeof(struct ndis_fdo), &name,
                        FILE_DEVICE_PHYSICAL_NETCARD, FILE_DEVICE_SECURE_OPEN, FALSE, &a->fdo);
@@ -202,7 +212,7 @@ NTSTATUS NTAPI ndis_add_device(DRIVER_OBJECT *object, DEVICE_OBJECT *pdo)
 
 static void set_interface(struct nth_adapter *a, bool on)
 {
-    struct nth_device *device = nth_device_of(a->pdo);
+    const char *instance = ndis_instance_of(a->pdo);
     WCHAR buffer[64];
     UNICODE_STRING reference;
 
@@ -211,8 +221,8 @@ static void set_interface(struct nth_adapter *a, bool on)
             IoSetDeviceInterfaceState(&a->interface_link, FALSE);
         return;
     }
-    if (!a->has_interface && device) {
-        widen(&reference, buffer, ARRAYSIZE(buffer), nth_device_net_cfg_id(device));
+    if (!a->has_interface && instance) {
+        widen(&reference, buffer, ARRAYSIZE(buffer), instance);
         a->has_interface = NT_SUCCESS(
             IoRegisterDeviceInterface(a->pdo, &interface_net, &reference, &a->interface_link));
     }

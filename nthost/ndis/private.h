@@ -3,7 +3,7 @@
 /*
  * What the files of ndis/ share: drivers, adapters and their state, who owns which list, how the
  * library calls out to a driver. Built on kernel functions and on the hooks of core/ alone, so that
- * the same code can be a Windows module; must never reach into nt/.
+ * the same code can be a Windows module; must never reach into nt/ but through platform.c.
  */
 #pragma once
 
@@ -87,6 +87,18 @@ void ndis_check_no_lock(void);
  * the driver's NDIS version knows. */
 bool ndis_header_is(const NDIS_OBJECT_HEADER *header, UCHAR type, UCHAR max_revision,
                     const USHORT *sizes);
+
+/* ---- surroundings (platform.c) ---- */
+
+void ndis_join(char *to, size_t bytes, const char *first, const char *second);
+const char *ndis_instance_of(DEVICE_OBJECT *pdo); /* "{NetCfgInstanceId}", NULL: no device node */
+const char *ndis_key_of(DEVICE_OBJECT *pdo);      /* its driver key */
+bool ndis_is_device(DEVICE_OBJECT *pdo, const struct nth_device *device);
+NTSTATUS ndis_key_get(const char *key, const char *name, ULONG *type, void *data, ULONG *bytes);
+NTSTATUS ndis_key_set(const char *key, const char *name, ULONG type, const void *data, ULONG bytes);
+NTSTATUS ndis_set_security(DEVICE_OBJECT *device, const UNICODE_STRING *sddl);
+/* What driver code may call under an exported name. */
+void *ndis_callable(const char *name);
 
 /* ---- drivers and adapters (miniport.c, attributes.c, state.c, pnp.c) ---- */
 

@@ -242,6 +242,23 @@ TEST(adapter_device_opens_and_refuses_codes)
     unplug(&p);
 }
 
+/* \\.\{NetCfgInstanceId}, as programs have opened adapters since Windows 2000. */
+TEST(adapter_device_opens_by_its_identifier)
+{
+    client_handle file;
+    char path[96];
+
+    boot();
+    struct puppet p = plug();
+    struct client *c = user(CLIENT_SYSTEM);
+    snprintf(path, sizeof(path), "\\\\.\\%s", nth_device_net_cfg_id(p.device));
+    CHECK_STATUS(client_open(c, path, CLIENT_READ, &file), 0);
+    client_close(c, file);
+    client_destroy(c);
+    unplug(&p);
+    CHECK_EQ(S.Halts, 1);
+}
+
 /* Entries replaced after registration are honoured, and the originals can be called. */
 TEST(adapter_device_hooked_control_is_honoured)
 {
