@@ -128,6 +128,8 @@ void nth_host_end(const void *before);
 /* "wintun!AdapterHalt (driver/adapter.c:120)" for an address in a driver, through the symbolizer of
  * pe/. Static buffer per thread. */
 extern const char *(*nth_symbol_hook)(uintptr_t address);
+/* "wintun+0x1a2b": the same without asking anybody, for events. */
+extern void (*nth_place_hook)(uintptr_t address, char *text, size_t bytes);
 
 /* ---- events (core/trace.c) ---- */
 

@@ -25,6 +25,8 @@ struct event {
     char text[TEXT];
 };
 
+void (*nth_place_hook)(uintptr_t address, char *text, size_t bytes);
+
 static struct event events[EVENTS];
 static atomic_uint_fast64_t next_event;
 
@@ -54,9 +56,12 @@ static int format_event(const struct event *event, char *line, size_t bytes)
                           event->cpu, event->irql);
     if (length < 0 || (size_t)length >= bytes)
         return 0;
+    char place[96] = "?";
+    if (event->call && nth_place_hook)
+        nth_place_hook(event->site, place, sizeof place);
     if (event->call)
-        length += snprintf(line + length, bytes - (size_t)length, "%s from 0x%llx\n", event->call,
-                           (unsigned long long)event->site);
+        length +=
+            snprintf(line + length, bytes - (size_t)length, "%s from %s\n", event->call, place);
     else
         length += snprintf(line + length, bytes - (size_t)length, "%s\n", event->text);
     return (size_t)length < bytes ? length : (int)bytes - 1;

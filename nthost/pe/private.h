@@ -221,6 +221,7 @@ _Noreturn void nth_emulate_irql(struct nth_context *context);
 /* "driver!function (file:line)" of the instruction before address. NULL outside drivers. Text is
  * the thread's until its next call. */
 const char *nth_symbol(uintptr_t address);
+void nth_place(uintptr_t address, char *text, size_t bytes); /* module+offset */
 
 /* ---- sanitizers (asan.c, tsan.c, coverage.c): no-ops in other builds ---- */
 void nth_sanitize_image(struct nth_image *image);   /* after binding, before any of its code ran */

@@ -462,6 +462,7 @@ static void boot(const struct nth_config *config)
     nth_thunk_events = config->mode == NTH_SERIAL || config->trace;
     nth_backtrace_hook = backtrace_of_thread;
     nth_symbol_hook = nth_symbol;
+    nth_place_hook = nth_place;
     nth_pe_thread_init();
 }
 

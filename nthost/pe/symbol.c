@@ -129,6 +129,29 @@ static bool ask(const struct nth_image *image, uint32_t rva, const char *module,
     return false;
 }
 
+/* The image's name without its extension. */
+static void module_of(const struct nth_image *image, char *module)
+{
+    memcpy(module, image->name, sizeof image->name);
+    char *dot = strrchr(module, '.');
+    if (dot)
+        *dot = 0;
+}
+
+void nth_place(uintptr_t address, char *text, size_t bytes)
+{
+    const struct nth_image *image = nth_image_at(address);
+    char module[sizeof image->name];
+
+    if (!image) {
+        snprintf(text, bytes, "0x%llx", (unsigned long long)address);
+        return;
+    }
+    module_of(image, module);
+    snprintf(text, bytes, "%s+0x%llx", module,
+             (unsigned long long)(address - (uintptr_t)image->base));
+}
+
 const char *nth_symbol(uintptr_t address)
 {
     static _Thread_local char text[TEXT];
@@ -137,10 +160,7 @@ const char *nth_symbol(uintptr_t address)
 
     if (!image)
         return NULL;
-    memcpy(module, image->name, sizeof module);
-    char *dot = strrchr(module, '.');
-    if (dot)
-        *dot = 0;
+    module_of(image, module);
     const uint32_t rva = (uint32_t)(address - 1 - (uintptr_t)image->base);
     if (!ask(image, rva, module, text, sizeof text))
         snprintf(text, sizeof text, "%s+0x%x", module, rva + 1);

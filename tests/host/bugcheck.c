@@ -89,7 +89,7 @@ TEST(stop_names_rule_caller_and_events)
         expect_text("thread ");
         expect_text("IRQL 0");
         expect_text("the last event is 7");
-        expect_text("TestCall from ");
+        expect_text("TestCall from imports+0x");
     }
 }
 

@@ -369,6 +369,42 @@ TEST(exceptions_on_many_threads_are_independent)
             (double)(b.tv_sec - a.tv_sec) * 1e3 + (double)(b.tv_nsec - a.tv_nsec) / 1e6);
 }
 
+static void raise_in_turn(void *argument)
+{
+    const int v = (int)(intptr_t)argument;
+
+    for (int i = 0; i < 50; i++) {
+        CHECK_EQ((int32_t)CALL4(images[v], "Collided", 0xC0000001, 0, 0, 0), 101);
+        CHECK_EQ((int32_t)CALL4(images[v], "ThroughHost", NO_MEMORY, 3, 0, 0), 1004);
+        CHECK_EQ((int32_t)CALL4(images[v], "NonVolatile", NO_MEMORY, 1, 0, 0), 1);
+        CHECK_EQ((int32_t)CALL4(images[v], "FaultSameFrame", user, 0, 0, 0), 1);
+    }
+}
+
+/* Preempted at every call, by schedules of several seeds: filters and handlers of one thread run
+ * between those of others. */
+TEST(exceptions_are_independent_of_the_schedule)
+{
+    for (uint32_t seed = 1; seed <= 5; seed++) {
+        const struct nth_config config = {.mode = NTH_SERIAL, .seed = seed};
+        struct nth_thread *threads[THREADS];
+
+        nth_boot(&config);
+        for (int v = 0; v < VARIANTS; v++)
+            images[v] = load_variant(variants[v], "unwind");
+        if (!user)
+            user = mmap(NULL, 0x10000, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        nth_user_address_hook = in_user;
+        for (int i = 0; i < THREADS; i++)
+            threads[i] = nth_spawn("raiser", raise_in_turn, (void *)(intptr_t)i);
+        for (int i = 0; i < THREADS; i++)
+            nth_join(threads[i]);
+        for (int v = 0; v < VARIANTS; v++)
+            nth_image_unload(images[v]);
+        nth_shutdown();
+    }
+}
+
 /* ---- every instruction ---- */
 
 /* The state that a frame must be unwound to, per nesting of driver calls: taken at the first
