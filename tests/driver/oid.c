@@ -270,7 +270,7 @@ static void unknown(void)
                                        OID_GEN_STATISTICS, OID_PNP_QUERY_POWER, 0x12345678};
     /* the look-ahead and the packet filter NDIS answers itself */
     static const NDIS_OID not_asked[] = {OID_GEN_LINK_PARAMETERS, OID_PNP_SET_POWER, 0x12345678,
-                                         0x01010101, 0xFF000001};
+                                         0xFF000002, 0xFF000001};
     const uint32_t value = 1;
 
     for (int i = 0; i < 5; i++) {
