@@ -243,6 +243,28 @@ TEST(who_goes_away_takes_the_program_along)
     CHECK_EQ(host_end(), 0);
 }
 
+TEST(killed_host_takes_its_programs_along)
+{
+    /* whatever ends nthost: nothing that it started stays */
+    need_tun();
+    start("tun,10.9.0.1/24");
+    char command[256];
+    snprintf(command, sizeof(command), NTHOST "--ask %s exec 0 sleep 9999%d", name, (int)getpid());
+    const pid_t asker = fork();
+    if (asker == 0)
+        execl("/bin/sh", "sh", "-c", command, NULL);
+    snprintf(command, sizeof(command), "ps -eo args | grep -q '^sleep 9999%d'", (int)getpid());
+    for (int i = 0; i < 200 && run("%s", command) != 0; i++)
+        usleep(10000);
+    CHECK_EQ(run("%s", command), 0);
+    kill(host, SIGKILL);
+    CHECK_EQ(host_end(), 128 + SIGKILL);
+    CHECK(waitpid(asker, NULL, 0) == asker);
+    for (int i = 0; i < 200 && run("%s", command) == 0; i++)
+        usleep(10000);
+    CHECK_EQ(run("%s", command), 1);
+}
+
 TEST(interrupt_unloads_in_order)
 {
     start("none");
