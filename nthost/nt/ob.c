@@ -102,11 +102,9 @@ static int type_number(POBJECT_TYPE type)
 
 static struct object *object_of(const void *body)
 {
-    struct object *object =
-        (struct object *)((char *)(uintptr_t)body - offsetof(struct object, body));
-
     if (body == NULL || ((uintptr_t)body & 15) != 0)
         nth_stop("object-dereferenced-twice", "%p is no object", body);
+    struct object *object = (struct object *)((uintptr_t)body - offsetof(struct object, body));
     if (object->magic == DEAD)
         nth_stop("object-dereferenced-twice", "object %p is deleted", body);
     if (object->magic != ALIVE)
@@ -844,7 +842,7 @@ NTSTATUS nth_name_find_device(const UNICODE_STRING *path, DEVICE_OBJECT **device
     struct object *object = NULL;
     const NTSTATUS status = find(path, &object, rest);
 
-    if (!NT_SUCCESS(status))
+    if (!NT_SUCCESS(status) || object == NULL)
         return status;
     if (object->type != NTH_OB_DEVICE) {
         drop(object, false);
@@ -860,7 +858,7 @@ NTSTATUS nth_name_find(const UNICODE_STRING *path, int type, void **body)
     UNICODE_STRING rest = {0};
     NTSTATUS status = find(path, &object, &rest);
 
-    if (!NT_SUCCESS(status))
+    if (!NT_SUCCESS(status) || object == NULL)
         return status;
     if (rest.Length != 0)
         status = STATUS_OBJECT_PATH_NOT_FOUND;

@@ -118,18 +118,27 @@ static void node_free_if_unused(struct node *node)
     free(node);
 }
 
-static void node_delete(struct node *node)
+/* It is in no list any more. Handles that are open keep the memory. */
+static void node_discard(struct node *node)
 {
-    while (node->children != NULL)
-        node_delete(node->children);
-    for (struct node **link = &node->parent->children; *link != NULL; link = &(*link)->next) {
-        if (*link == node) {
-            *link = node->next;
-            break;
-        }
+    struct node *child;
+
+    while ((child = node->children) != NULL) {
+        node->children = child->next;
+        node_discard(child);
     }
     node->is_deleted = true;
     node_free_if_unused(node);
+}
+
+static void node_delete(struct node *node)
+{
+    struct node **link = &node->parent->children;
+
+    while (*link != node)
+        link = &(*link)->next;
+    *link = node->next;
+    node_discard(node);
 }
 
 /* CurrentControlSet is a link to ControlSet001. */
@@ -645,8 +654,9 @@ NTH_EXPORT_AS(ZwDeleteKey, "ZwDeleteKey", delete_key, 1);
 static void registry_shutdown(void)
 {
     nth_lock(&registry_lock);
-    while (root != NULL && root->children != NULL)
-        node_delete(root->children);
+    if (root != NULL)
+        node_discard(root);
+    root = NULL;
     nth_unlock(&registry_lock);
 }
 NTH_SUBSYSTEM(registry, 25, NULL, registry_shutdown);

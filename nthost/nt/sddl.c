@@ -77,9 +77,13 @@ union any_sid {
 
 enum { ACL_LIMIT = 0xFFFC };
 struct acl_text {
-    UCHAR *bytes; /* an ACL; NULL: not given */
+    bool is_given;
     bool is_null; /* NO_ACCESS_CONTROL */
     USHORT control;
+    union {
+        ACL acl;
+        UCHAR bytes[ACL_LIMIT];
+    };
 };
 
 /* Longest match first is the tables' order. 0 when none matches. */
@@ -197,8 +201,9 @@ static int parse_ace(const char **text, ACL *acl)
         parse_rights(text, &mask) != 0)
         return -EINVAL;
     /* No object types: both fields are empty. */
-    if (skip(text, ';') != 0 || skip(text, ';') != 0 || skip(text, ';') != 0)
+    if (strncmp(*text, ";;;", 3) != 0)
         return -EINVAL;
+    *text += 3;
     if (parse_sid(text, &sid.sid) != 0 || skip(text, ')') != 0)
         return -EINVAL;
     return append_ace(acl, (UCHAR)type, (UCHAR)flags, mask, &sid.sid);
@@ -207,8 +212,9 @@ static int parse_ace(const char **text, ACL *acl)
 /* Flags and ACEs after "D:" or "S:"; the control bits are those of a DACL, doubled for a SACL. */
 static int parse_acl(const char **text, struct acl_text *result)
 {
-    if (result->bytes != NULL || result->is_null)
+    if (result->is_given)
         return -EINVAL;
+    result->is_given = true;
     for (;;) {
         if (strncmp(*text, "NO_ACCESS_CONTROL", 17) == 0) {
             result->is_null = true;
@@ -228,13 +234,9 @@ static int parse_acl(const char **text, struct acl_text *result)
     }
     if (result->is_null)
         return 0;
-    result->bytes = calloc(1, 0x10000);
-    if (result->bytes == NULL)
-        return -ENOMEM;
-    ACL *acl = (ACL *)result->bytes;
-    *acl = (ACL){.AclRevision = ACL_REVISION, .AclSize = sizeof(*acl)};
+    result->acl = (ACL){.AclRevision = ACL_REVISION, .AclSize = sizeof(ACL)};
     while (**text == '(') {
-        const int error = parse_ace(text, acl);
+        const int error = parse_ace(text, &result->acl);
         if (error != 0)
             return error;
     }
@@ -283,10 +285,15 @@ static ULONG append(UCHAR *base, size_t *used, const void *data, size_t bytes)
     return offset;
 }
 
+static const ACL *acl_of(const struct acl_text *text)
+{
+    return text->is_given && !text->is_null ? &text->acl : NULL;
+}
+
 /* The order of the parts is that of Windows: SACL, DACL, owner, group. */
 static int assemble(const struct parsed *parsed, void **descriptor, size_t *bytes)
 {
-    const ACL *sacl = (const ACL *)parsed->sacl.bytes, *dacl = (const ACL *)parsed->dacl.bytes;
+    const ACL *sacl = acl_of(&parsed->sacl), *dacl = acl_of(&parsed->dacl);
     size_t used = sizeof(SECURITY_DESCRIPTOR_RELATIVE);
     SECURITY_DESCRIPTOR_RELATIVE *sd =
         calloc(1, used + (size_t)2 * SID_MAX_BYTES + (sacl != NULL ? sacl->AclSize : 0u) +
@@ -296,9 +303,9 @@ static int assemble(const struct parsed *parsed, void **descriptor, size_t *byte
         return -ENOMEM;
     sd->Revision = SECURITY_DESCRIPTOR_REVISION;
     sd->Control = SE_SELF_RELATIVE;
-    if (sacl != NULL || parsed->sacl.is_null)
+    if (parsed->sacl.is_given)
         sd->Control |= (USHORT)(SE_SACL_PRESENT | parsed->sacl.control << 1);
-    if (dacl != NULL || parsed->dacl.is_null)
+    if (parsed->dacl.is_given)
         sd->Control |= (USHORT)(SE_DACL_PRESENT | parsed->dacl.control);
     if (sacl != NULL)
         sd->Sacl = append((UCHAR *)sd, &used, sacl, sacl->AclSize);
@@ -315,14 +322,13 @@ static int assemble(const struct parsed *parsed, void **descriptor, size_t *byte
 
 int nth_sddl_parse(const char *sddl, void **descriptor, size_t *bytes)
 {
-    struct parsed parsed = {0};
-    int error = 0;
+    struct parsed *parsed = calloc(1, sizeof(*parsed));
+    int error = parsed != NULL ? 0 : -ENOMEM;
 
-    while (*sddl != '\0' && error == 0)
-        error = parse_part(&sddl, &parsed);
+    while (error == 0 && *sddl != '\0')
+        error = parse_part(&sddl, parsed);
     if (error == 0)
-        error = assemble(&parsed, descriptor, bytes);
-    free(parsed.dacl.bytes);
-    free(parsed.sacl.bytes);
+        error = assemble(parsed, descriptor, bytes);
+    free(parsed);
     return error;
 }
