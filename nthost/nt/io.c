@@ -14,6 +14,7 @@
 struct request {
     struct request *next, **at; /* in all; guarded by io_lock */
     int references;             /* guarded by io_lock: the issuer, the IRP in flight, cancellers */
+    unsigned round;             /* guarded by io_lock: of the last cancellation that met it */
     IRP *irp;                   /* guarded by io_lock: NULL once completed */
     FILE_OBJECT *file;          /* referenced */
     struct nth_process *process;
@@ -34,7 +35,7 @@ struct request {
 };
 
 static struct nth_mutex io_lock = NTH_MUTEX_INIT;
-static struct request *all;
+static struct request *all, **all_end = &all; /* guarded by io_lock */
 
 static void request_release(struct request *request)
 {
@@ -149,6 +150,8 @@ static void request_done(IRP *irp, void *context)
     *request->at = request->next;
     if (request->next)
         request->next->at = request->at;
+    else
+        all_end = request->at;
     nth_unlock(&io_lock);
     nth_irp_unpin(irp);
     deliver(request, status, information, was_pending);
@@ -207,22 +210,32 @@ static void request_wait(struct request *request)
     request_wait_for_good(request);
 }
 
-/* One request that matches, referenced; skips the first ones. */
+/* The oldest request that matches and was not found in this round, referenced. */
 static struct request *find(const struct nth_process *process, const FILE_OBJECT *file,
-                            const void *thread, const IO_STATUS_BLOCK *iosb, unsigned skip)
+                            const void *thread, const IO_STATUS_BLOCK *iosb, unsigned round)
 {
     nth_lock(&io_lock);
     struct request *request = all;
     for (; request; request = request->next) {
         if ((!process || request->process == process) && (!file || request->file == file) &&
             (!thread || request->thread == thread) && (!iosb || request->iosb == iosb) &&
-            skip-- == 0)
+            request->round != round)
             break;
     }
-    if (request)
+    if (request) {
         request->references++;
+        request->round = round;
+    }
     nth_unlock(&io_lock);
     return request;
+}
+
+/* Each round of cancellation looks at every request once. */
+static unsigned next_round(void)
+{
+    static _Atomic unsigned rounds;
+
+    return ++rounds;
 }
 
 static struct nth_process *handle_owner(HANDLE handle)
@@ -233,43 +246,33 @@ static struct nth_process *handle_owner(HANDLE handle)
 /* NtCancelIoFileEx: marks; whoever has the request completes it when it can. */
 NTSTATUS nth_io_cancel(HANDLE handle, IO_STATUS_BLOCK *iosb)
 {
-    struct request *found[64];
-    unsigned count = 0;
+    const unsigned round = next_round();
+    struct request *request;
     void *file;
 
     NTSTATUS status = nth_handle_lookup(handle_owner(handle), handle, 0, NTH_OB_FILE, &file);
     if (!NT_SUCCESS(status))
         return status;
     status = STATUS_NOT_FOUND;
-    do {
-        for (count = 0; count < ARRAYSIZE(found); count++) {
-            found[count] = find(nth_process_current(), file, NULL, iosb, count);
-            if (!found[count])
-                break;
-        }
-        bool any = false;
-        for (unsigned i = 0; i < count; i++) {
-            any |= request_cancel(found[i]);
-            request_release(found[i]);
-        }
-        if (any)
+    while ((request = find(nth_process_current(), file, NULL, iosb, round)) != NULL) {
+        if (request_cancel(request))
             status = STATUS_SUCCESS;
-        if (!any)
-            break;
-    } while (count == ARRAYSIZE(found));
+        request_release(request);
+    }
     nth_object_release(file);
     return status;
 }
 
 void nth_io_thread_exit(void *nt_thread)
 {
+    const unsigned round = next_round();
     struct request *request;
 
-    for (unsigned i = 0; (request = find(NULL, NULL, nt_thread, NULL, i)) != NULL; i++) {
+    while ((request = find(NULL, NULL, nt_thread, NULL, round)) != NULL) {
         request_cancel(request);
         request_release(request);
     }
-    while ((request = find(NULL, NULL, nt_thread, NULL, 0)) != NULL) {
+    while ((request = find(NULL, NULL, nt_thread, NULL, next_round())) != NULL) {
         request_cancel(request); /* one that became cancellable after the first look */
         request_wait_for_good(request);
         request_release(request);
@@ -416,11 +419,9 @@ static NTSTATUS request_send(struct request *request)
     KeResetEvent(request->event ? request->event : &file->Event);
     nth_lock(&io_lock);
     request->references++; /* the IRP's */
-    request->next = all;
-    request->at = &all;
-    if (all)
-        all->at = &request->next;
-    all = request;
+    request->at = all_end;
+    *all_end = request;
+    all_end = &request->next;
     nth_unlock(&io_lock);
     NTSTATUS status = nth_irp_send(top, irp);
     if (request->is_synchronous) {

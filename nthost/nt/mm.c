@@ -38,7 +38,7 @@ enum { NATIVE_SLOTS = 64, WOW64_SLOTS = 6, SLOTS = 1 + NATIVE_SLOTS + WOW64_SLOT
 
 enum page_state { PAGE_FREE, PAGE_USED, PAGE_ZOMBIE /* freed, but locked */ };
 struct page {
-    uint16_t locks;
+    uint32_t locks; /* a user can lock one page in as many requests as it has */
     uint8_t state;
     uint8_t prot;
 };
@@ -611,6 +611,18 @@ static void quarantine_put(void *address, size_t bytes)
         munmap(old, old_bytes);
 }
 
+static const char *(*describe_other)(uintptr_t address);
+
+/* For the report of a fault. Reads without the lock: the thread may have faulted with it. */
+static const char *describe(uintptr_t address)
+{
+    for (unsigned i = 0; i < QUARANTINE; i++) {
+        if (address - (uintptr_t)quarantine[i].address < quarantine[i].bytes)
+            return "an IRP, MDL or work item that is freed, or the view of an MDL that is unmapped";
+    }
+    return describe_other ? describe_other(address) : NULL;
+}
+
 /* Pages of one slot in rising order form one piece. */
 static size_t piece(const PFN_NUMBER *pfns, size_t count)
 {
@@ -821,6 +833,10 @@ static void mm_boot(const struct nth_config *config)
     (void)config;
     nth_user_address_hook = is_user_address;
     nth_switch_hook = on_switch;
+    if (nth_describe_address_hook != describe) {
+        describe_other = nth_describe_address_hook;
+        nth_describe_address_hook = describe;
+    }
     install_fault_handler();
 }
 

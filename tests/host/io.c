@@ -406,6 +406,46 @@ TEST(port_tells_completions_in_order)
     nth_shutdown();
 }
 
+/* A buffer or IO_STATUS_BLOCK that is gone at completion hurts nobody but the requester. */
+TEST(read_into_freed_memory_fails_alone)
+{
+    boot_only();
+    S.DeviceFlags = DO_BUFFERED_IO;
+    CHECK_STATUS(nth_driver_load(gadget_path(), "gadget", &gadget), STATUS_SUCCESS);
+    S.Mode[IRP_MJ_READ] = GADGET_QUEUE;
+    struct user user = user_new(0);
+    uint8_t *page = nth_user_alloc(user.process, 4096);
+    S.Information = 16;
+    CHECK_STATUS(nth_io_read(user.file, NULL, NULL, user.iosb, page, 16), STATUS_PENDING);
+    CHECK_STATUS(nth_io_read(user.file, NULL, NULL, (IO_STATUS_BLOCK *)page, user.data, 16),
+                 STATUS_PENDING);
+    nth_user_free(user.process, page, 4096);
+    act(ACT_COMPLETE_NEXT, 0, 0, 0);
+    CHECK_STATUS(user.iosb->Status, STATUS_ACCESS_VIOLATION);
+    act(ACT_COMPLETE_NEXT, 0, 0, 0);
+    user_end(&user);
+    nth_shutdown();
+}
+
+/* DO_DIRECT_IO: the pages of a pending read stay, even when the user frees their address. */
+TEST(read_direct_keeps_pages_until_completion)
+{
+    boot_only();
+    S.DeviceFlags = DO_DIRECT_IO;
+    CHECK_STATUS(nth_driver_load(gadget_path(), "gadget", &gadget), STATUS_SUCCESS);
+    S.Mode[IRP_MJ_READ] = GADGET_QUEUE;
+    struct user user = user_new(0);
+    uint8_t *page = nth_user_alloc(user.process, 4096);
+    CHECK_STATUS(nth_io_read(user.file, NULL, NULL, user.iosb, page, 4096), STATUS_PENDING);
+    const MDL *mdl = S.MdlAddress;
+    nth_user_free(user.process, page, 4096);
+    CHECK(mdl->MdlFlags & MDL_PAGES_LOCKED);
+    act(ACT_COMPLETE_NEXT, 0, 0, 0);
+    CHECK_STATUS(user.iosb->Status, STATUS_SUCCESS);
+    user_end(&user);
+    nth_shutdown();
+}
+
 /* ---- cancellation and death ---- */
 
 /* CancelIoEx: the requests of the file, or the one with this OVERLAPPED; STATUS_NOT_FOUND for none.
@@ -485,6 +525,27 @@ TEST(kill_with_read_never_completed_stops)
     CHECK_STATUS(nth_io_read(user.file, NULL, NULL, user.iosb, user.data, 16), STATUS_PENDING);
     nth_expect_stop("irp-not-completed");
     user_end(&user);
+}
+
+/* CancelIoEx with more requests than any table holds: each is cancelled once. */
+TEST(cancel_of_many_requests_ends)
+{
+    boot();
+    S.Mode[IRP_MJ_READ] = GADGET_QUEUE;
+    struct user user = user_new(0);
+    for (unsigned i = 0; i < 200; i++)
+        CHECK_STATUS(nth_io_read(user.file, NULL, NULL, user.iosb, user.data, 16), STATUS_PENDING);
+    S.Mode[IRP_MJ_READ] = GADGET_HOLD;
+    CHECK_STATUS(nth_io_read(user.file, NULL, NULL, user.iosb + 1, user.data, 16), STATUS_PENDING);
+    CHECK_STATUS(nth_io_cancel(user.file, NULL), STATUS_SUCCESS);
+    CHECK_EQ(act(ACT_COMPLETE_NEXT, 0, 0, 0), 0);
+    CHECK_STATUS(user.iosb[1].Status, 0); /* nobody could cancel this one */
+    S.Status = STATUS_CANCELLED;
+    act(ACT_COMPLETE_HELD, 0, 0, 0);
+    CHECK_STATUS(user.iosb[1].Status, STATUS_CANCELLED);
+    S.Status = STATUS_SUCCESS;
+    user_end(&user);
+    nth_shutdown();
 }
 
 /* A duplicated handle keeps the file open; cleanup comes with the last one, wherever that is. */
