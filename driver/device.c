@@ -416,21 +416,18 @@ static NTSTATUS FileQuery(TUN_ADAPTER *Adapter, IRP *Irp, ULONG Bytes, ULONG_PTR
 
 static NTSTATUS FileControl(TUN_FILE *File, IRP *Irp, IO_STACK_LOCATION *Stack, ULONG_PTR *Written)
 {
-    switch (Stack->Parameters.DeviceIoControl.IoControlCode) {
-    case WINTUN_IOCTL_REGISTER_RINGS:
+    if (Stack->Parameters.DeviceIoControl.IoControlCode == WINTUN_IOCTL_REGISTER_RINGS)
         return SessionRegister(File->Adapter, Irp, FALSE);
-    case WINTUN_IOCTL_QUERY:
-        return FileQuery(File->Adapter, Irp, Stack->Parameters.DeviceIoControl.OutputBufferLength,
-                         Written);
-    default:
+    if (Stack->Parameters.DeviceIoControl.IoControlCode != WINTUN_IOCTL_QUERY)
         return STATUS_INVALID_DEVICE_REQUEST;
-    }
+    return FileQuery(File->Adapter, Irp, Stack->Parameters.DeviceIoControl.OutputBufferLength,
+                     Written);
 }
 
 static NTSTATUS NTAPI DeviceDispatch(DEVICE_OBJECT *Device, IRP *Irp)
 {
     IO_STACK_LOCATION *Stack = IoGetCurrentIrpStackLocation(Irp);
-    TUN_FILE *File = Stack->FileObject ? Stack->FileObject->FsContext : NULL;
+    TUN_FILE *File = Stack->FileObject->FsContext;
     ULONG_PTR Information = 0;
     NTSTATUS Status = STATUS_SUCCESS;
 
