@@ -186,8 +186,11 @@ static int say_hello(int control)
                       MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE, memory, 0);
     error = slot == at ? 0 : slot == MAP_FAILED ? -errno : -EEXIST;
     close(memory);
-    if (error != 0)
+    if (error != 0) {
+        if (slot != MAP_FAILED)
+            munmap(slot, answer.value[1]); /* a kernel that does not know FIXED_NOREPLACE */
         return error;
+    }
     the_client = (struct client){.control = control,
                                  .process_id = answer.process_id,
                                  .slot = slot,

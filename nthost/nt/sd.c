@@ -16,12 +16,12 @@ size_t nth_sid_bytes(const SID *sid)
     return offsetof(SID, SubAuthority) + (size_t)sid->SubAuthorityCount * sizeof(ULONG);
 }
 
-bool nth_sid_is_valid(const void *bytes, size_t size)
+bool nth_sid_is_valid(const void *sid, size_t bytes)
 {
-    const SID *sid = bytes;
+    const SID *s = sid;
 
-    return size >= offsetof(SID, SubAuthority) && sid->Revision == SID_REVISION &&
-           sid->SubAuthorityCount <= SID_MAX_SUB_AUTHORITIES && nth_sid_bytes(sid) <= size;
+    return bytes >= offsetof(SID, SubAuthority) && s->Revision == SID_REVISION &&
+           s->SubAuthorityCount <= SID_MAX_SUB_AUTHORITIES && nth_sid_bytes(s) <= bytes;
 }
 
 bool nth_sid_equal(const SID *a, const SID *b)
