@@ -359,25 +359,14 @@ NTH_EXPORT(NdisWriteConfiguration, 4);
 
 /* ---- the event log ---- */
 
-/* The values are traced; the log of the simulated machine is its trace. */
+/* The log of the simulated machine is its trace. */
 VOID NTAPI NdisWriteErrorLogEntry(NDIS_HANDLE NdisAdapterHandle, ULONG ErrorCode,
                                   ULONG NumberOfErrorValues, ...)
 {
     nth_irql_max(DISPATCH_LEVEL);
     const struct nth_adapter *a = ndis_object_check(NdisAdapterHandle, NDIS_KIND_ADAPTER);
-    NT_VA_LIST values;
-    ULONG first = 0;
 
-#ifdef _WIN32
-    va_start(values, NumberOfErrorValues);
-    first = NumberOfErrorValues ? va_arg(values, ULONG) : 0;
-    va_end(values);
-#else
-    __builtin_ms_va_start(values, NumberOfErrorValues);
-    first = NumberOfErrorValues ? __builtin_va_arg(values, ULONG) : 0;
-    __builtin_ms_va_end(values);
-#endif
-    nth_trace("ndis: adapter %u logs error 0x%08x, %u values, first 0x%x", a->index, ErrorCode,
-              NumberOfErrorValues, first);
+    nth_trace("ndis: adapter %u logs error 0x%08x with %u values", a->index, ErrorCode,
+              NumberOfErrorValues);
 }
 NTH_EXPORT(NdisWriteErrorLogEntry, NTH_VARIADIC);

@@ -144,7 +144,7 @@ static void hand_to_miniport(struct nth_adapter *a, struct ndis_binding *b, NET_
     ndis_count_add(&a->sent, count);
 }
 
-static void send(struct nth_adapter *a, NET_BUFFER_LIST *lists, ULONG flags, bool unchecked)
+static void send_lists(struct nth_adapter *a, NET_BUFFER_LIST *lists, ULONG flags, bool unchecked)
 {
     struct ndis_binding *b = binding_get(a, lists->SourceHandle);
 
@@ -174,12 +174,12 @@ static void send(struct nth_adapter *a, NET_BUFFER_LIST *lists, ULONG flags, boo
 
 void nth_send(struct nth_adapter *a, NET_BUFFER_LIST *lists, ULONG flags)
 {
-    send(a, lists, flags, false);
+    send_lists(a, lists, flags, false);
 }
 
 void nth_send_unchecked(struct nth_adapter *a, NET_BUFFER_LIST *lists, ULONG flags)
 {
-    send(a, lists, flags, true);
+    send_lists(a, lists, flags, true);
 }
 
 void nth_cancel_sends(struct nth_adapter *a, void *cancel_id)

@@ -8,16 +8,18 @@
 #include "ndis/private.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 void ndis_join(char *to, size_t bytes, const char *first, const char *second)
 {
-    const size_t n = strlen(first), m = strlen(second);
+    size_t n = 0;
 
-    if (n + m >= bytes)
-        nth_fail("the name %s%s is too long", first, second);
-    memcpy(to, first, n);
-    memcpy(to + n, second, m + 1);
+    for (; *first && n < bytes; n++)
+        to[n] = *first++;
+    for (; *second && n < bytes; n++)
+        to[n] = *second++;
+    if (n == bytes)
+        nth_fail("a name of more than %zu characters", bytes - 1);
+    to[n] = 0;
 }
 
 const char *ndis_instance_of(DEVICE_OBJECT *pdo)
