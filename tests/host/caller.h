@@ -37,6 +37,18 @@ static inline void unload(void)
     nth_shutdown();
 }
 
+/* The same with the driver as each compiler and optimisation builds it. */
+static inline void in_every_build(void (*run)(void))
+{
+    static const char *const builds[] = {"gnu-O0", "gnu-O2", "msvc-O0", "msvc-O2"};
+
+    for (unsigned i = 0; i < 4; i++) {
+        boot_with(&(struct nth_config){.mode = NTH_SERIAL}, builds[i]);
+        run();
+        unload();
+    }
+}
+
 /* Address of a routine in the driver. */
 static inline void *routine(const char *name)
 {

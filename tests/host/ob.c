@@ -431,3 +431,25 @@ TEST(handles_thousands_stay_apart)
         CHECK_STATUS(client_wait(owner, &handles[i], 1, 0, NULL), i == 1 ? 0 : STATUS_TIMEOUT);
     finish();
 }
+
+static void reference_and_close(void)
+{
+    void *object = NULL;
+    owner = program(CLIENT_ADMIN);
+    const client_handle event = event_of(owner), file = open_caller(owner, 0);
+    CHECK_STATUS(reference(event, EVENT_MODIFY_STATE, "ExEventObjectType", UserMode, &object),
+                 STATUS_SUCCESS);
+    CALL("KeSetEvent", P(object), 0, 0);
+    CHECK_STATUS(client_wait(owner, &event, 1, 0, NULL), STATUS_SUCCESS);
+    CALL("ObfDereferenceObject", P(object));
+    CHECK_STATUS(reference(file, 0, "IoFileObjectType", UserMode, &object), STATUS_SUCCESS);
+    client_destroy(owner);
+    CALL_RAISED("ObfDereferenceObject", P(object));
+    nth_settle();
+}
+
+TEST(reference_works_from_a_driver_of_every_build)
+{
+    /* Calls cross from code of either Windows ABI flavour, optimised or not. */
+    in_every_build(reference_and_close);
+}

@@ -457,8 +457,7 @@ TEST(death_ends_a_thread_that_waits_in_a_synchronous_request)
     /* The same; the thread's own call ends, and only then the process. */
     boot();
     struct client *client = program(CLIENT_USER);
-    struct blocked blocked = {
-        .client = client, .file = open_caller(client, 0), .code = CODE_PEND};
+    struct blocked blocked = {.client = client, .file = open_caller(client, 0), .code = CODE_PEND};
     struct nth_thread *thread = nth_spawn("user", run_blocked, &blocked);
     nth_settle();
     CHECK(!blocked.is_done);
@@ -476,8 +475,7 @@ TEST(death_ends_a_user_mode_wait_in_a_driver)
     /* KeWaitForSingleObject, WaitMode UserMode: the wait ends when the thread is terminated. */
     boot();
     struct client *client = program(CLIENT_USER);
-    struct blocked blocked = {
-        .client = client, .file = open_caller(client, 0), .code = CODE_WAIT};
+    struct blocked blocked = {.client = client, .file = open_caller(client, 0), .code = CODE_WAIT};
     struct nth_thread *thread = nth_spawn("user", run_blocked, &blocked);
     nth_settle();
     CHECK(!blocked.is_done);
@@ -553,8 +551,8 @@ TEST(death_with_a_locked_direct_request_unlocks_by_cancelling)
     struct client *client = program(CLIENT_USER);
     const client_handle file = open_caller(client, CLIENT_OVERLAPPED);
     char *memory = client_alloc(client, 3 * 4096);
-    CHECK_STATUS(client_control_start(client, file, CODE_PEND_DIRECT, NULL, 0, memory + 4096,
-                                      8192, (struct client_io *)memory),
+    CHECK_STATUS(client_control_start(client, file, CODE_PEND_DIRECT, NULL, 0, memory + 4096, 8192,
+                                      (struct client_io *)memory),
                  STATUS_PENDING);
     client_destroy(client);
     CHECK(log_find(CALLER_CANCELLED, 0) != NULL);
@@ -661,4 +659,31 @@ TEST(death_under_load_in_parallel)
     /* The same with real threads. */
     for (uint32_t seed = 1; seed <= 8; seed++)
         die_under_load(NTH_PARALLEL, seed);
+}
+
+static void live_and_die(void)
+{
+    KEVENT event;
+    HANDLE handle = NULL;
+    CHECK_STATUS(set_notify("Notify", false), STATUS_SUCCESS);
+    void *thread = start_thread("ThreadTerminates", &event, &handle);
+    struct client *client = program(CLIENT_USER);
+    const client_handle file = open_caller(client, CLIENT_OVERLAPPED);
+    struct client_io *io = client_alloc(client, 4096);
+    CHECK_STATUS(client_control_start(client, file, CODE_PEND, NULL, 0, NULL, 0, io),
+                 STATUS_PENDING);
+    client_destroy(client);
+    CHECK(log_find(CALLER_CANCELLED, 0) != NULL);
+    CHECK(log_find(CALLER_EXITED, 0) != NULL);
+    KeSetEvent(&event, 0, FALSE);
+    CHECK_STATUS(wait_thread(thread, -100000000), STATUS_SUCCESS);
+    CALL("ObfDereferenceObject", P(thread));
+    CALL("ZwClose", P(handle));
+    CHECK_STATUS(set_notify("Notify", true), STATUS_SUCCESS);
+}
+
+TEST(threads_and_callbacks_work_in_a_driver_of_every_build)
+{
+    /* Calls cross from code of either Windows ABI flavour, optimised or not. */
+    in_every_build(live_and_die);
 }

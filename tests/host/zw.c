@@ -437,3 +437,34 @@ TEST(process_opened_by_id_is_a_process_handle)
                  STATUS_INVALID_CID);
     unload();
 }
+
+static void key_and_file(void)
+{
+    UNICODE_STRING name = text(L"\\DosDevices\\Caller");
+    OBJECT_ATTRIBUTES attributes = attributes_of(&name, NULL);
+    IO_STATUS_BLOCK iosb = {0};
+    HANDLE key = NULL, file = NULL;
+    uint64_t value = 9, answer = 0;
+    ULONG needed = 0;
+    UCHAR buffer[32];
+    nth_registry_set(KEY, "Text", REG_SZ, L"abc", 8);
+    CHECK_STATUS(open_key(key_path, NULL, &key), STATUS_SUCCESS);
+    CHECK_STATUS(query(key, L"Text", KeyValuePartialInformation, buffer, sizeof(buffer), &needed),
+                 STATUS_SUCCESS);
+    close_handle(key);
+    CHECK_STATUS(CALL("ZwCreateFile", P(&file), GENERIC_READ | GENERIC_WRITE | SYNCHRONIZE,
+                      P(&attributes), P(&iosb), 0, 0, 3, FILE_OPEN, FILE_SYNCHRONOUS_IO_NONALERT, 0,
+                      0),
+                 STATUS_SUCCESS);
+    CHECK_STATUS(CALL("ZwDeviceIoControlFile", P(file), 0, 0, 0, P(&iosb), (uint32_t)CODE_ECHO,
+                      P(&value), 8, P(&answer), 8),
+                 STATUS_SUCCESS);
+    CHECK_EQ(answer, 9);
+    close_handle(file);
+}
+
+TEST(services_work_from_a_driver_of_every_build)
+{
+    /* Ten and eleven parameters, so most of them on the stack. */
+    in_every_build(key_and_file);
+}
