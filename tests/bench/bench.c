@@ -484,6 +484,10 @@ int main(int argc, char **argv)
                     "bench: %s: not PATH:rings|bundle16|bundle4|frames[:DEVICE[:CONTROL]]\n", word);
             return 2;
         }
+        if (access(driver.path, R_OK) != 0) {
+            perror(driver.path);
+            return 2;
+        }
         failed |= run_driver(&driver, ms);
     }
     return failed;
