@@ -10,8 +10,9 @@
  */
 #pragma once
 
-#include <stddef.h>
 #include <stdint.h>
+
+#include <stddef.h> /* offsetof */
 
 #ifdef __cplusplus
 #define WINTUN_ASSERT(Expression) static_assert(Expression, #Expression)
