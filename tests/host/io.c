@@ -696,67 +696,6 @@ TEST(remove_lock_refuses_after_removal)
     nth_shutdown();
 }
 
-/* ---- many at once ---- */
-
-static _Atomic bool is_over;
-static struct user crowd;
-
-static void complete_all(void *context)
-{
-    while (!is_over)
-        act(ACT_COMPLETE_NEXT, 0, 0, 0);
-}
-
-/* Reads, cancels some, and closes a file with reads pending, again and again. */
-static void read_and_cancel(void *context)
-{
-    IO_STATUS_BLOCK *iosb = crowd.iosb + 8 * (uintptr_t)context;
-
-    for (unsigned i = 0; i < 200; i++) {
-        CHECK(nth_process_enter(crowd.process));
-        const HANDLE file = open_gadget(0);
-        for (unsigned k = 0; k < 4; k++) {
-            const NTSTATUS status = nth_io_read(file, NULL, NULL, iosb + k, crowd.data + 2048, 16);
-            CHECK(status == STATUS_PENDING);
-        }
-        nth_io_cancel(file, iosb + i % 4);
-        CHECK_STATUS(nth_handle_close(crowd.process, file), STATUS_SUCCESS);
-        nth_process_leave();
-    }
-}
-
-static void crowd_with(enum nth_mode mode, uint32_t seed)
-{
-    struct nth_thread *threads[4];
-
-    nth_boot(&(struct nth_config){.mode = mode, .seed = seed});
-    CHECK_STATUS(nth_driver_load(gadget_path(), "gadget", &gadget), STATUS_SUCCESS);
-    S.Mode[IRP_MJ_READ] = GADGET_QUEUE;
-    crowd = user_new(0);
-    nth_process_leave();
-    for (uintptr_t i = 0; i < 3; i++)
-        threads[i] = nth_spawn("reader", read_and_cancel, (void *)i);
-    threads[3] = nth_spawn("completer", complete_all, NULL);
-    for (unsigned i = 0; i < 3; i++)
-        nth_join(threads[i]);
-    is_over = true;
-    nth_join(threads[3]);
-    CHECK(nth_process_enter(crowd.process));
-    user_end(&crowd);
-    nth_shutdown();
-}
-
-/* No request is lost or completed twice, whoever completes, cancels and closes at the same time. */
-TEST(requests_of_many_threads_in_parallel)
-{
-    crowd_with(NTH_PARALLEL, 0);
-}
-
-TEST(requests_of_many_threads_by_schedule)
-{
-    crowd_with(NTH_SERIAL, 7);
-}
-
 /* ---- drivers ---- */
 
 /* A DriverEntry that fails is undone; the same driver loads afterwards. */
