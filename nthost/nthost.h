@@ -33,8 +33,8 @@ struct nth_config {
                               has made 20,000 kernel calls */
     unsigned processors;   /* 1-64; 0 means 4 */
     uint32_t ndis_version; /* 0x6001E is 6.30; 0 means 6.89. What NdisGetVersion answers */
-    bool relaxed_memory;   /* true: no fresh mappings and guard pages per allocation (bench, demo) */
-    bool trace;            /* print events as they happen */
+    bool relaxed_memory; /* true: no fresh mappings and guard pages per allocation (bench, demo) */
+    bool trace;          /* print events as they happen */
 };
 
 /* Makes the machine and turns the calling thread into its first thread. */
@@ -69,21 +69,21 @@ uint64_t nth_clock_ns(void); /* since boot */
  * everything is undone and *result is NULL. Drivers may import from each other by file name. */
 NTSTATUS nth_driver_load(const char *path, const char *service, struct nth_driver **result);
 
-/* Calls DriverUnload and, once no device object and no open file keeps it, unmaps the image. Returns
- * STATUS_SUCCESS when unmapped, STATUS_PENDING when an open file or device still keeps it loaded:
- * DriverUnload then runs when the last one goes. */
+/* Calls DriverUnload and, once no device object and no open file keeps it, unmaps the image.
+ * Returns STATUS_SUCCESS when unmapped, STATUS_PENDING when an open file or device still keeps it
+ * loaded: DriverUnload then runs when the last one goes. */
 NTSTATUS nth_driver_unload(struct nth_driver *driver);
 
 /* ---- devices: what the PnP and power managers do (nt/pnp.c) ---- */
 
 struct nth_device_config {
-    const char *instance_id;    /* NULL: ROOT\NET\000n */
-    const char *net_cfg_id;     /* "{GUID}"; NULL: made from the instance number */
-    uint32_t net_luid_index;    /* 0: instance number + 1 */
-    const char *inf;            /* NULL, or INF whose AddReg values fill the driver key */
-    const char *const *keys;    /* NULL, or NULL-terminated "Name=value" for the driver key (REG_SZ;
-                                   "Name:d=5" makes a REG_DWORD) */
-    const void *security;       /* NULL, or self-relative security descriptor device property */
+    const char *instance_id; /* NULL: ROOT\NET\000n */
+    const char *net_cfg_id;  /* "{GUID}"; NULL: made from the instance number */
+    uint32_t net_luid_index; /* 0: instance number + 1 */
+    const char *inf;         /* NULL, or INF whose AddReg values fill the driver key */
+    const char *const *keys; /* NULL, or NULL-terminated "Name=value" for the driver key (REG_SZ;
+                                "Name:d=5" makes a REG_DWORD) */
+    const void *security;    /* NULL, or self-relative security descriptor device property */
     size_t security_size;
     const struct nth_device_property *properties; /* others, there before the device starts */
     size_t property_count;
@@ -102,7 +102,7 @@ NTSTATUS nth_plug(struct nth_driver *driver, const struct nth_device_config *con
 /* Orderly removal: query, then remove. When the query is vetoed (by a driver, or because handles to
  * the stack are open) cancel-remove is sent, the device stays, and the status tells why. */
 NTSTATUS nth_unplug(struct nth_device *device);
-NTSTATUS nth_query_remove(struct nth_device *device);  /* the three steps apart */
+NTSTATUS nth_query_remove(struct nth_device *device); /* the three steps apart */
 NTSTATUS nth_cancel_remove(struct nth_device *device);
 void nth_remove(struct nth_device *device);
 
@@ -123,7 +123,14 @@ const char *nth_device_net_cfg_id(struct nth_device *device);
 
 struct nth_adapter *nth_adapter_of(struct nth_device *device); /* NULL when it is no miniport */
 
-enum nth_adapter_state { NTH_HALTED, NTH_INITIALIZING, NTH_PAUSED, NTH_RESTARTING, NTH_RUNNING, NTH_PAUSING };
+enum nth_adapter_state {
+    NTH_HALTED,
+    NTH_INITIALIZING,
+    NTH_PAUSED,
+    NTH_RESTARTING,
+    NTH_RUNNING,
+    NTH_PAUSING
+};
 
 /* One binding, as a protocol driver has it. All functions are called at the miniport's IRQL, with
  * no lock held, and may call back into the adapter. */
@@ -140,14 +147,15 @@ struct nth_binding {
     void (*pause)(void *context);
 };
 
-/* Several bindings may be attached; each gets status, the first gets receives. A send belongs to the
- * binding whose context is the SourceHandle of its first list, else to the first. nth_unbind waits
- * for the binding's sends. */
+/* Several bindings may be attached; each gets status, the first gets receives. A send belongs to
+ * the binding whose context is the SourceHandle of its first list, else to the first. nth_unbind
+ * waits for the binding's sends. */
 void nth_bind(struct nth_adapter *adapter, const struct nth_binding *binding);
 void nth_unbind(struct nth_adapter *adapter, void *context);
 
 /* Chain to the miniport. Ownership returns through send_complete, in every case. While the adapter
- * is not running, NDIS itself completes the chain (NDIS_STATUS_PAUSED). Any IRQL <= DISPATCH_LEVEL. */
+ * is not running, NDIS itself completes the chain (NDIS_STATUS_PAUSED). Any IRQL <= DISPATCH_LEVEL.
+ */
 void nth_send(struct nth_adapter *adapter, NET_BUFFER_LIST *lists, ULONG flags);
 /* As a send that raced with a pause: reaches the miniport whatever its state, unless halted. */
 void nth_send_unchecked(struct nth_adapter *adapter, NET_BUFFER_LIST *lists, ULONG flags);
@@ -155,13 +163,16 @@ void nth_return(struct nth_adapter *adapter, NET_BUFFER_LIST *lists, ULONG flags
 void nth_cancel_sends(struct nth_adapter *adapter, void *cancel_id);
 
 /* OID requests, as a protocol issues them; completed synchronously for the caller. */
-NDIS_STATUS nth_oid(struct nth_adapter *adapter, NDIS_OID_REQUEST *request);        /* queued, one at a time */
-NDIS_STATUS nth_oid_direct(struct nth_adapter *adapter, NDIS_OID_REQUEST *request); /* <= DISPATCH_LEVEL */
+NDIS_STATUS nth_oid(struct nth_adapter *adapter,
+                    NDIS_OID_REQUEST *request); /* queued, one at a time */
+NDIS_STATUS nth_oid_direct(struct nth_adapter *adapter,
+                           NDIS_OID_REQUEST *request); /* <= DISPATCH_LEVEL */
 NDIS_STATUS nth_oid_synchronous(struct nth_adapter *adapter, NDIS_OID_REQUEST *request);
-NDIS_STATUS nth_query(struct nth_adapter *adapter, NDIS_OID oid, void *buffer, ULONG size, ULONG *written);
+NDIS_STATUS nth_query(struct nth_adapter *adapter, NDIS_OID oid, void *buffer, ULONG size,
+                      ULONG *written);
 NDIS_STATUS nth_set(struct nth_adapter *adapter, NDIS_OID oid, const void *buffer, ULONG size);
 
-NDIS_STATUS nth_pause(struct nth_adapter *adapter);   /* returns when the miniport is paused */
+NDIS_STATUS nth_pause(struct nth_adapter *adapter); /* returns when the miniport is paused */
 NDIS_STATUS nth_restart(struct nth_adapter *adapter);
 NDIS_STATUS nth_reset(struct nth_adapter *adapter); /* MiniportResetEx; NOT_SUPPORTED without one */
 void nth_cancel_oid(struct nth_adapter *adapter, void *request_id); /* MiniportCancelOidRequest */
@@ -174,8 +185,15 @@ void nth_shutdown_handler(struct nth_adapter *adapter); /* MiniportShutdownEx */
 /* ---- faults on demand (core/fault.c) ---- */
 
 enum nth_fault_kind {
-    NTH_FAULT_POOL, NTH_FAULT_MDL, NTH_FAULT_MAP, NTH_FAULT_LOCK, NTH_FAULT_THREAD,
-    NTH_FAULT_OBJECT, NTH_FAULT_REGISTER, NTH_FAULT_NDIS, NTH_FAULT_KINDS
+    NTH_FAULT_POOL,
+    NTH_FAULT_MDL,
+    NTH_FAULT_MAP,
+    NTH_FAULT_LOCK,
+    NTH_FAULT_THREAD,
+    NTH_FAULT_OBJECT,
+    NTH_FAULT_REGISTER,
+    NTH_FAULT_NDIS,
+    NTH_FAULT_KINDS
 };
 
 /* The n-th fallible kernel call made by a driver from now on fails, n counted from 1; 0: none.

@@ -1484,8 +1484,8 @@ NTKERNELAPI VOID NTAPI ExQueueWorkItem(PWORK_QUEUE_ITEM WorkItem, WORK_QUEUE_TYP
 NTKERNELAPI DECLSPEC_NORETURN VOID NTAPI ExRaiseStatus(NTSTATUS Status);
 NTKERNELAPI DECLSPEC_NORETURN VOID NTAPI ExRaiseAccessViolation(VOID);
 NTKERNELAPI DECLSPEC_NORETURN VOID NTAPI ExRaiseDatatypeMisalignment(VOID);
-/* Not NTKERNELAPI: these name the import slot itself (CONSTANT in the .def file), which points to the
- * kernel's variable. With dllimport * would reach one pointer too far, into the type object. */
+/* Not NTKERNELAPI: these name the import slot itself (CONSTANT in the .def file), which points to
+ * the kernel's variable. With dllimport * would reach one pointer too far, into the type object. */
 extern POBJECT_TYPE *ExEventObjectType;
 extern POBJECT_TYPE *IoFileObjectType;
 extern POBJECT_TYPE *PsThreadType;

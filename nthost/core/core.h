@@ -48,7 +48,8 @@ void nth_thread_set_nt(struct nth_thread *thread, void *object);
 
 /* A thread of the machine with its own pthread; starts at PASSIVE_LEVEL. nth_join waits for its end
  * and frees it; every thread is joined or detached exactly once. */
-struct nth_thread *nth_thread_create(const char *name, void (*run)(void *), void *context, void *nt_object);
+struct nth_thread *nth_thread_create(const char *name, void (*run)(void *), void *context,
+                                     void *nt_object);
 void nth_thread_detach(struct nth_thread *thread);
 /* A thread of the machine's own: it may wait for ever without being part of a deadlock. */
 struct nth_thread *nth_service_create(const char *name, void (*run)(void *), void *context);
@@ -65,7 +66,8 @@ extern void (*nth_switch_hook)(void *nt_object);
 int nth_park(uint64_t deadline_ns);
 void nth_unpark(struct nth_thread *thread); /* any thread, any IRQL, host locks may be held */
 
-/* A place where NTH_SERIAL may run somebody else. Every import thunk calls it. No-op in parallel. */
+/* A place where NTH_SERIAL may run somebody else. Every import thunk calls it. No-op in parallel.
+ */
 void nth_point(void);
 /* Lets somebody else run, if anybody can. */
 void nth_yield(void);
@@ -76,7 +78,9 @@ void nth_spin_wait(const void *key);
 void nth_spin_wake(const void *key);
 
 /* Short host-internal exclusion; works in both modes. */
-struct nth_mutex { pthread_mutex_t m; };
+struct nth_mutex {
+    pthread_mutex_t m;
+};
 #define NTH_MUTEX_INIT {PTHREAD_MUTEX_INITIALIZER}
 void nth_lock(struct nth_mutex *mutex);
 void nth_unlock(struct nth_mutex *mutex);
@@ -88,13 +92,14 @@ KIRQL nth_irql(void);
  * after its DPC queue has been drained. Rules about direction are the caller's (nt/ke.c). */
 KIRQL nth_irql_raise(KIRQL irql);
 void nth_irql_lower(KIRQL irql);
-/* NTH_SERIAL: the running thread is at DISPATCH_LEVEL or above from now on, or below. nt/pool.c makes
- * paged memory inaccessible meanwhile. */
+/* NTH_SERIAL: the running thread is at DISPATCH_LEVEL or above from now on, or below. nt/pool.c
+ * makes paged memory inaccessible meanwhile. */
 extern void (*nth_level_hook)(bool is_raised);
 unsigned nth_cpu_current(void); /* index of the processor the thread is on, or was on last */
 unsigned nth_cpu_count(void);
 uint64_t nth_cpu_affinity(uint64_t mask); /* several; answers the mask before */
-unsigned nth_cpu_pretend(unsigned cpu); /* above DISPATCH_LEVEL, for KeIpiGenericCall; the one before */
+unsigned nth_cpu_pretend(
+    unsigned cpu); /* above DISPATCH_LEVEL, for KeIpiGenericCall; the one before */
 /* DPC delivery: nt/ke.c queues; the hook is called at DISPATCH_LEVEL on that processor. */
 void nth_cpu_request_dpc(unsigned cpu);
 extern void (*nth_dpc_hook)(unsigned cpu);
@@ -121,8 +126,9 @@ _Noreturn void nth_fail(const char *format, ...) NTH_PRINTF(1, 2);
  * import thunk, nested by call-outs. NULL and 0 when the host called by itself. */
 const char *nth_call_name(void);
 uintptr_t nth_call_site(void);
-/* Between the two the host works for itself although a driver called it (a receiver of packets, say):
- * no name, no call site, no fault on demand, until a driver is called and calls in its turn. */
+/* Between the two the host works for itself although a driver called it (a receiver of packets,
+ * say): no name, no call site, no fault on demand, until a driver is called and calls in its turn.
+ */
 const void *nth_host_begin(void);
 void nth_host_end(const void *before);
 /* "wintun!AdapterHalt (driver/adapter.c:120)" for an address in a driver, through the symbolizer of
@@ -135,7 +141,8 @@ extern void (*nth_place_hook)(uintptr_t address, char *text, size_t bytes);
 
 /* Kept in a ring of the last 256 for a stop's report; printed when the machine traces. */
 void nth_trace(const char *format, ...) NTH_PRINTF(1, 2);
-void nth_trace_call(const char *name, uintptr_t site); /* a kernel call; name lives as long as the machine */
+void nth_trace_call(const char *name,
+                    uintptr_t site); /* a kernel call; name lives as long as the machine */
 void nth_trace_last(unsigned count, void (*line)(const char *text)); /* oldest first, for reports */
 
 /* ---- faults and ledger (core/fault.c) ---- */
@@ -165,6 +172,7 @@ void nth_order_acquired(const void *lock, const char *kind, bool shared);
 void nth_order_release(const void *lock, const char *kind, bool shared);
 void nth_order_forget(const void *lock, size_t bytes); /* memory is freed or re-initialised */
 bool nth_order_holds(const void *lock);
-unsigned nth_order_held(void); /* locks held by this thread */
+unsigned nth_order_held(void);     /* locks held by this thread */
 unsigned nth_order_spinning(void); /* spin locks among them: no call-out may be made with any */
-const void *nth_order_held_at(unsigned index, const char **kind); /* in order of acquisition; NULL */
+const void *nth_order_held_at(unsigned index,
+                              const char **kind); /* in order of acquisition; NULL */

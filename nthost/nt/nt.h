@@ -16,13 +16,24 @@ void nth_irql_exactly(KIRQL irql);
 void nth_irql_min(KIRQL min);
 
 enum nth_object_type {
-    NTH_OB_EVENT, NTH_OB_THREAD, NTH_OB_PROCESS, NTH_OB_FILE, NTH_OB_DEVICE, NTH_OB_DRIVER,
-    NTH_OB_KEY, NTH_OB_SECTION, NTH_OB_COMPLETION, NTH_OB_TOKEN, NTH_OB_SEMAPHORE, NTH_OB_TYPES
+    NTH_OB_EVENT,
+    NTH_OB_THREAD,
+    NTH_OB_PROCESS,
+    NTH_OB_FILE,
+    NTH_OB_DEVICE,
+    NTH_OB_DRIVER,
+    NTH_OB_KEY,
+    NTH_OB_SECTION,
+    NTH_OB_COMPLETION,
+    NTH_OB_TOKEN,
+    NTH_OB_SEMAPHORE,
+    NTH_OB_TYPES
 };
 
 /* ---- call-outs: the host calls a routine of a driver (nt/callout.c) ---- */
-/* Around every such call. Stops with callout-irql or callout-lock when the routine returns at another
- * IRQL or with more or fewer spin locks than it was called with. No host lock may be held. */
+/* Around every such call. Stops with callout-irql or callout-lock when the routine returns at
+ * another IRQL or with more or fewer spin locks than it was called with. No host lock may be held.
+ */
 struct nth_callout {
     const char *what; /* "dispatch routine" */
     const void *routine;
@@ -36,7 +47,8 @@ void nth_callout_end(const struct nth_callout *callout);
 /* Every waitable object begins with a DISPATCHER_HEADER. One host mutex guards all of them, as one
  * dispatcher lock does in NT. */
 enum nth_wait_type { NTH_WAIT_ALL, NTH_WAIT_ANY };
-/* The body of KeWaitFor*: also ended by process death for user threads (STATUS_THREAD_IS_TERMINATING). */
+/* The body of KeWaitFor*: also ended by process death for user threads
+ * (STATUS_THREAD_IS_TERMINATING). */
 NTSTATUS nth_wait(unsigned count, void *const *objects, enum nth_wait_type type, bool alertable,
                   const LARGE_INTEGER *timeout);
 void nth_signal_object(void *object); /* threads, processes: set for good */
@@ -45,8 +57,8 @@ void nth_dispatcher_init(void *object, enum nth_object_type type); /* a thread o
 void nth_wait_abort(void *ethread);
 void nth_thread_rundown(void *ethread); /* rules for a thread that ends: no lock held */
 /* Memory is given up (pool freed, image unmapped, device object deleted) or made anew: stops with
- * active-object-freed when a set timer, a queued DPC, a held lock, an undeleted resource or lookaside
- * list, or an object that a thread waits for lies in it. */
+ * active-object-freed when a set timer, a queued DPC, a held lock, an undeleted resource or
+ * lookaside list, or an object that a thread waits for lies in it. */
 void nth_active_check(const void *base, size_t bytes);
 
 /* ---- time (nt/ke.c): what KUSER_SHARED_DATA shows ---- */
@@ -71,19 +83,24 @@ long nth_object_references(const void *body);
 struct nth_process; /* EPROCESS: PsGetCurrentProcess answers one */
 /* Handles of a process, or kernel handles (process NULL; negative values as in NT). close runs the
  * object's last-handle work (IRP_MJ_CLEANUP for files) when the last handle to it goes. */
-NTSTATUS nth_handle_insert(struct nth_process *process, void *body, ACCESS_MASK access, HANDLE *handle);
+NTSTATUS nth_handle_insert(struct nth_process *process, void *body, ACCESS_MASK access,
+                           HANDLE *handle);
 NTSTATUS nth_handle_lookup(struct nth_process *process, HANDLE handle, ACCESS_MASK access, int type,
                            void **body); /* referenced */
 NTSTATUS nth_handle_close(struct nth_process *process, HANDLE handle);
-NTSTATUS nth_handle_duplicate(struct nth_process *from, HANDLE handle, struct nth_process *to, HANDLE *result);
+NTSTATUS nth_handle_duplicate(struct nth_process *from, HANDLE handle, struct nth_process *to,
+                              HANDLE *result);
 
-/* References that the host takes for itself; what a driver is given goes through nth_object_lend. */
+/* References that the host takes for itself; what a driver is given goes through nth_object_lend.
+ */
 void *nth_object_reference(void *body);
 void nth_object_release(void *body);
-/* For who finds an object in a list that its destructor takes it out of: false when that has begun. */
+/* For who finds an object in a list that its destructor takes it out of: false when that has begun.
+ */
 bool nth_object_try_reference(void *body);
-/* One more reference, handed to the driver that made the running kernel call: it shows in the ledger
- * and must come back through ObfDereferenceObject (IoGetDeviceObjectPointer, PsLookup...). */
+/* One more reference, handed to the driver that made the running kernel call: it shows in the
+ * ledger and must come back through ObfDereferenceObject (IoGetDeviceObjectPointer, PsLookup...).
+ */
 void *nth_object_lend(void *body);
 /* Tells ob.c what the last handle of a type means (io.c registers IRP_MJ_CLEANUP for files).
  * process: whose handle it was, NULL for a kernel handle. */
@@ -92,17 +109,20 @@ void nth_object_on_last_handle(enum nth_object_type type,
 long nth_object_handles(const void *body);
 /* What a wait on a handle to the object waits for: a file's event, the object itself, or NULL. */
 void *nth_object_waitable(void *body);
-void *nth_event_create(EVENT_TYPE type, bool signalled); /* an event object, for a handle (nt/zw.c) */
+void *nth_event_create(EVENT_TYPE type,
+                       bool signalled); /* an event object, for a handle (nt/zw.c) */
 
 /* Names: \Device\X, \DosDevices\X (also \??\X and \\.\X), \Driver\X. Links resolve to devices. */
 NTSTATUS nth_name_insert(const UNICODE_STRING *name, void *body);
 NTSTATUS nth_link_insert(const UNICODE_STRING *link, const UNICODE_STRING *target);
 NTSTATUS nth_name_remove(const UNICODE_STRING *name);
 /* Finds the device a path begins with; rest is what follows it (the FileName of the create). */
-NTSTATUS nth_name_find_device(const UNICODE_STRING *path, DEVICE_OBJECT **device, UNICODE_STRING *rest);
-/* The device is referenced; rest lies in path, or in a buffer of the calling thread that lasts until
- * its next look-up. Any named object: */
-NTSTATUS nth_name_find(const UNICODE_STRING *path, int type, void **body); /* referenced; type -1: any */
+NTSTATUS nth_name_find_device(const UNICODE_STRING *path, DEVICE_OBJECT **device,
+                              UNICODE_STRING *rest);
+/* The device is referenced; rest lies in path, or in a buffer of the calling thread that lasts
+ * until its next look-up. Any named object: */
+NTSTATUS nth_name_find(const UNICODE_STRING *path, int type,
+                       void **body); /* referenced; type -1: any */
 
 /* ---- processes (nt/ps.c) and tokens (nt/se.c) ---- */
 enum nth_token { NTH_TOKEN_SYSTEM, NTH_TOKEN_ADMIN, NTH_TOKEN_ADMIN_FILTERED, NTH_TOKEN_USER };
@@ -132,17 +152,20 @@ void nth_ps_check_unload(uintptr_t base, size_t size, const char *driver);
 /* Security descriptor from SDDL, self-relative, malloc'ed; 0 or -errno. */
 int nth_sddl_parse(const char *sddl, void **descriptor, size_t *bytes);
 /* Process death, in NT's order: threads end (their waits and IRPs are cancelled), exit callbacks,
- * handles close, then the address space goes: a page still locked is rule "process-has-locked-pages"
- * (bug check 0x76). Returns when done; thread of another process or of the system calls it. */
+ * handles close, then the address space goes: a page still locked is rule
+ * "process-has-locked-pages" (bug check 0x76). Returns when done; thread of another process or of
+ * the system calls it. */
 void nth_process_kill(struct nth_process *process);
 
 /* ---- user memory (nt/mm.c) ---- */
 /* A process owns a slot of memfd pages at an address that is the same in a Linux child; WOW64
  * processes below 4 GiB. Anything at or above nth_user_limit is system space. */
 uintptr_t nth_user_limit(void);
-void *nth_user_alloc(struct nth_process *process, size_t bytes); /* page-aligned, zeroed, own pages */
+void *nth_user_alloc(struct nth_process *process,
+                     size_t bytes); /* page-aligned, zeroed, own pages */
 void nth_user_free(struct nth_process *process, void *address, size_t bytes);
-void nth_user_protect(struct nth_process *process, void *address, size_t bytes, int prot); /* PROT_* */
+void nth_user_protect(struct nth_process *process, void *address, size_t bytes,
+                      int prot);                       /* PROT_* */
 struct nth_process *nth_user_owner(uintptr_t address); /* NULL: not user memory */
 /* The slot as a whole, for handing it to a Linux child. */
 int nth_user_slot(struct nth_process *process, uintptr_t *address, size_t *bytes); /* memfd */
@@ -155,16 +178,19 @@ void nth_mm_process_delete(struct nth_process *process); /* rule process-has-loc
  * of the current process and previous mode. iosb and buffers are user addresses for UserMode. For
  * an asynchronous file object STATUS_PENDING may be answered: iosb is written and event set at
  * completion. NULL event: the file object's own event. */
-NTSTATUS nth_io_create(const UNICODE_STRING *path, ACCESS_MASK access, ULONG share, ULONG options, HANDLE *handle);
+NTSTATUS nth_io_create(const UNICODE_STRING *path, ACCESS_MASK access, ULONG share, ULONG options,
+                       HANDLE *handle);
 /* NtCreateFile with a RootDirectory: the driver sees RelatedFileObject and the name alone. */
-NTSTATUS nth_io_create_relative(HANDLE root, const UNICODE_STRING *name, ACCESS_MASK access, ULONG share,
-                                ULONG options, HANDLE *handle);
-NTSTATUS nth_io_read(HANDLE file, HANDLE event, void *apc_context, IO_STATUS_BLOCK *iosb, void *buffer, ULONG length);
-NTSTATUS nth_io_write(HANDLE file, HANDLE event, void *apc_context, IO_STATUS_BLOCK *iosb, void *buffer, ULONG length);
-NTSTATUS nth_io_control(HANDLE file, HANDLE event, void *apc_context, IO_STATUS_BLOCK *iosb, ULONG code,
-                        void *in, ULONG in_length, void *out, ULONG out_length);
+NTSTATUS nth_io_create_relative(HANDLE root, const UNICODE_STRING *name, ACCESS_MASK access,
+                                ULONG share, ULONG options, HANDLE *handle);
+NTSTATUS nth_io_read(HANDLE file, HANDLE event, void *apc_context, IO_STATUS_BLOCK *iosb,
+                     void *buffer, ULONG length);
+NTSTATUS nth_io_write(HANDLE file, HANDLE event, void *apc_context, IO_STATUS_BLOCK *iosb,
+                      void *buffer, ULONG length);
+NTSTATUS nth_io_control(HANDLE file, HANDLE event, void *apc_context, IO_STATUS_BLOCK *iosb,
+                        ULONG code, void *in, ULONG in_length, void *out, ULONG out_length);
 NTSTATUS nth_io_cancel(HANDLE file, IO_STATUS_BLOCK *iosb); /* NULL: all of this process */
-void nth_io_thread_exit(void *nt_thread); /* cancels and waits for the thread's IRPs */
+void nth_io_thread_exit(void *nt_thread);    /* cancels and waits for the thread's IRPs */
 void nth_io_file_cleanup(FILE_OBJECT *file); /* last handle: IRP_MJ_CLEANUP */
 /* I/O completion ports, as far as asynchronous clients need them. */
 NTSTATUS nth_io_port_create(HANDLE *port);
@@ -178,8 +204,10 @@ void nth_device_set_security(DEVICE_OBJECT *object, const void *descriptor, size
 
 /* ---- registry (nt/zw.c): a small tree of keys, filled by the PnP manager, read by drivers ---- */
 /* path like \Registry\Machine\System\CurrentControlSet\Control\Class\{...}\0000 */
-NTSTATUS nth_registry_set(const char *path, const char *name, ULONG type, const void *data, ULONG bytes);
-NTSTATUS nth_registry_get(const char *path, const char *name, ULONG *type, void *data, ULONG *bytes);
+NTSTATUS nth_registry_set(const char *path, const char *name, ULONG type, const void *data,
+                          ULONG bytes);
+NTSTATUS nth_registry_get(const char *path, const char *name, ULONG *type, void *data,
+                          ULONG *bytes);
 void nth_registry_delete(const char *path);
 
 /* ---- devices (nt/pnp.c) ---- */
@@ -187,6 +215,7 @@ void nth_registry_delete(const char *path);
 struct nth_device *nth_device_of(DEVICE_OBJECT *object); /* any object of the stack; NULL */
 const char *nth_device_key(struct nth_device *device);   /* registry path of the driver key */
 unsigned nth_device_index(struct nth_device *device);
-/* A device property as an installer or SwDeviceCreate sets it (IoGetDevicePropertyData, neutral locale). */
-void nth_device_set_property(struct nth_device *device, const DEVPROPKEY *key, DEVPROPTYPE type, const void *data,
-                             ULONG bytes);
+/* A device property as an installer or SwDeviceCreate sets it (IoGetDevicePropertyData, neutral
+ * locale). */
+void nth_device_set_property(struct nth_device *device, const DEVPROPKEY *key, DEVPROPTYPE type,
+                             const void *data, ULONG bytes);

@@ -21,18 +21,21 @@ struct nth_export {
     int nargs;      /* NTH_DATA: an exported variable; NTH_RAW: a function bound without a thunk */
 };
 #define NTH_DATA (-1)
-#define NTH_RAW  (-2) /* leaf code that is neither named nor preempted, and never raises or calls back */
+#define NTH_RAW                                                                                    \
+    (-2) /* leaf code that is neither named nor preempted, and never raises or calls back */
 #define NTH_VARIADIC 16
 #define NTH_EXPORT_AS(ident, name_, function_, nargs_)                                             \
     static const struct nth_export nth_export_##ident                                              \
-        __attribute__((used, section("nth_exports"), aligned(8))) = {name_, (void *)(function_), nargs_}
+        __attribute__((used, section("nth_exports"), aligned(8))) = {name_, (void *)(function_),   \
+                                                                     nargs_}
 #define NTH_EXPORT(function_, nargs_) NTH_EXPORT_AS(function_, #function_, function_, nargs_)
 
 /* Maps, relocates, binds to host exports and loaded images, protects, sets the security cookie.
  * 0 or -errno with a message in *error (static text). */
 int nth_image_load(const char *path, struct nth_image **result, const char **error);
 /* Drivers that import from each other: map all, then bind all. */
-int nth_image_load_set(const char *const *paths, unsigned count, struct nth_image **results, const char **error);
+int nth_image_load_set(const char *const *paths, unsigned count, struct nth_image **results,
+                       const char **error);
 void nth_image_unload(struct nth_image *image);
 void *nth_image_entry(const struct nth_image *image);
 void *nth_image_base(const struct nth_image *image);
@@ -41,7 +44,8 @@ const char *nth_image_name(const struct nth_image *image);
 const char *nth_image_path(const struct nth_image *image);
 void *nth_image_export(const struct nth_image *image, const char *name);
 struct nth_image *nth_image_at(uintptr_t address);
-void *nth_export_find(const char *name); /* thunked address of a host export (MmGetSystemRoutineAddress) */
+void *nth_export_find(
+    const char *name); /* thunked address of a host export (MmGetSystemRoutineAddress) */
 
 /* Exceptions. nth_raise never returns to its caller: it unwinds from the driver frame that made the
  * running kernel call into the driver's handler, or stops with "unhandled-exception". No host lock
@@ -53,18 +57,19 @@ _Noreturn void nth_raise(NTSTATUS code, unsigned count, const ULONG_PTR *informa
 NTSTATUS nth_guarded(void (*body)(void *context), void *context);
 NTSTATUS nth_copy_guarded(void *to, const void *from, size_t bytes);
 
-/* A fault in driver code at a user address becomes STATUS_ACCESS_VIOLATION for the driver's handler;
- * anywhere else it is a stop. nt/mm.c answers what an address is. */
+/* A fault in driver code at a user address becomes STATUS_ACCESS_VIOLATION for the driver's
+ * handler; anywhere else it is a stop. nt/mm.c answers what an address is. */
 extern bool (*nth_user_address_hook)(uintptr_t address);
-extern const char *(*nth_describe_address_hook)(uintptr_t address); /* "freed pool of 64 bytes ..." or NULL */
+extern const char *(*nth_describe_address_hook)(
+    uintptr_t address); /* "freed pool of 64 bytes ..." or NULL */
 
 /* ---- threads ---- */
 
-/* Every thread that may run driver code, first thing: its signal stack and its gs block. May be called
- * again; what it made goes with the thread. */
+/* Every thread that may run driver code, first thing: its signal stack and its gs block. May be
+ * called again; what it made goes with the thread. */
 void nth_pe_thread_init(void);
-/* What gs:[0x188] answers on this thread: KeGetCurrentThread in code that inlines it. nt/ answers the
- * hook when a thread looks for the first time, and again after nth_thread_set_nt. */
+/* What gs:[0x188] answers on this thread: KeGetCurrentThread in code that inlines it. nt/ answers
+ * the hook when a thread looks for the first time, and again after nth_thread_set_nt. */
 extern void *(*nth_current_thread_hook)(void);
 void nth_pe_set_current_thread(void *kthread);
 void nth_pe_thread_changed(void);
