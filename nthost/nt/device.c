@@ -232,6 +232,7 @@ void nth_device_close(DEVICE_OBJECT *object)
     struct device *device = nth_device_body(object);
     struct nth_driver *driver = device->driver;
 
+    nth_driver_begin(&driver->busy); /* once the count falls, another thread may unload it */
     nth_lock(&nth_io_lock);
     object->ReferenceCount--;
     struct nth_device *node = device->node;
@@ -243,6 +244,7 @@ void nth_device_close(DEVICE_OBJECT *object)
     if (is_removable)
         nth_pnp_remove_later(node);
     nth_driver_reconsider(driver);
+    nth_driver_end(&driver->busy);
 }
 
 /* ---- stacks ---- */

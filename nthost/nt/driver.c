@@ -116,30 +116,46 @@ struct nth_driver *nth_driver_built_in(const char *name)
     return driver;
 }
 
-void nth_driver_busy(struct nth_driver *driver)
+/* Threads that wait for a count; guarded by nth_io_lock. A count is looked at again by its waiter
+ * alone, so whoever ends a use never touches the driver after its decrement. */
+struct idle_waiter {
+    struct idle_waiter *next;
+    struct nth_thread *thread;
+};
+static struct idle_waiter *idle_waiters;
+static _Atomic unsigned idle_waiting;
+
+void nth_driver_begin(_Atomic unsigned *count)
 {
+    ++*count;
+}
+
+void nth_driver_end(_Atomic unsigned *count)
+{
+    if (--*count != 0 || idle_waiting == 0)
+        return;
     nth_lock(&nth_io_lock);
-    driver->busy++;
+    for (struct idle_waiter *waiter = idle_waiters; waiter; waiter = waiter->next)
+        nth_unpark(waiter->thread);
     nth_unlock(&nth_io_lock);
 }
 
-void nth_driver_idle(struct nth_driver *driver)
+static void wait_until_idle(_Atomic unsigned *count)
 {
-    nth_lock(&nth_io_lock);
-    if (--driver->busy == 0 && driver->waiter)
-        nth_unpark(driver->waiter);
-    nth_unlock(&nth_io_lock);
-}
+    struct idle_waiter waiter = {.thread = nth_self()}, **link;
 
-static void wait_until_idle(struct nth_driver *driver)
-{
     nth_lock(&nth_io_lock);
-    driver->waiter = nth_self();
-    while (driver->busy != 0) {
-        nth_unlock(&nth_io_lock);
+    waiter.next = idle_waiters;
+    idle_waiters = &waiter;
+    idle_waiting++;
+    nth_unlock(&nth_io_lock);
+    while (*count != 0)
         nth_park(UINT64_MAX);
-        nth_lock(&nth_io_lock);
-    }
+    nth_lock(&nth_io_lock);
+    for (link = &idle_waiters; *link != &waiter; link = &(*link)->next)
+        continue;
+    *link = waiter.next;
+    idle_waiting--;
     nth_unlock(&nth_io_lock);
 }
 
@@ -149,7 +165,8 @@ static void driver_finish(struct nth_driver *driver)
     const uintptr_t base = (uintptr_t)nth_image_base(driver->image);
     const size_t size = nth_image_size(driver->image);
 
-    wait_until_idle(driver);
+    wait_until_idle(&driver->busy);
+    wait_until_idle(&driver->calls);
     nth_ps_check_unload(base, size, driver->service);
     nth_ledger_check(base, size, driver->service);
     nth_active_check((const void *)base, size); /* timers, DPCs and locks in its data */
@@ -262,6 +279,7 @@ static void run_unload(void *context)
     struct nth_callout callout;
     PDRIVER_UNLOAD unload = driver->object->DriverUnload;
 
+    wait_until_idle(&driver->calls); /* the one that deleted the last device may still run */
     nth_callout_begin(&callout, "DriverUnload", (const void *)unload);
     unload(driver->object);
     nth_callout_end(&callout);

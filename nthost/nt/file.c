@@ -298,5 +298,6 @@ static void file_boot(const struct nth_config *config)
 {
     (void)config;
     nth_object_on_last_handle(NTH_OB_FILE, last_handle);
+    default_security(); /* made once, before threads can meet there */
 }
 NTH_SUBSYSTEM(file, 30, file_boot, NULL);

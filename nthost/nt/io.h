@@ -24,12 +24,12 @@ struct nth_driver {
     struct nth_image *image;
     struct nth_driver *next; /* guarded by nth_io_lock */
     char *service;
-    char *registry_path;       /* \Registry\Machine\System\CurrentControlSet\Services\<service> */
-    bool is_unloading;         /* guarded by nth_io_lock: DriverUnload is wanted, or running */
-    bool is_unload_called;     /* guarded by nth_io_lock */
-    bool is_built_in;          /* the root bus driver */
-    unsigned busy;             /* guarded by nth_io_lock: work items queued or running */
-    struct nth_thread *waiter; /* guarded by nth_io_lock: waits until it is 0 */
+    char *registry_path;    /* \Registry\Machine\System\CurrentControlSet\Services\<service> */
+    bool is_unloading;      /* guarded by nth_io_lock: DriverUnload is wanted, or running */
+    bool is_unload_called;  /* guarded by nth_io_lock */
+    bool is_built_in;       /* the root bus driver */
+    _Atomic unsigned busy;  /* work items queued or running: the image stays */
+    _Atomic unsigned calls; /* its dispatch routines run: DriverUnload waits */
 };
 
 /* Guards device lists, attachments, reference counts of devices and the state of drivers. */
@@ -41,9 +41,10 @@ struct nth_driver *nth_driver_built_in(const char *name);
 /* Something that kept a driver loaded has gone: runs the unload that waits for it, on a system
  * thread. nth_io_lock not held. */
 void nth_driver_reconsider(struct nth_driver *driver);
-/* Code of the driver is going to run, and has run, on a thread of the host's: the image stays. */
-void nth_driver_busy(struct nth_driver *driver);
-void nth_driver_idle(struct nth_driver *driver);
+/* Around what uses the driver on a thread of the host's: count is its busy or its calls. After the
+ * end the driver may be gone. */
+void nth_driver_begin(_Atomic unsigned *count);
+void nth_driver_end(_Atomic unsigned *count);
 NTSTATUS NTAPI nth_invalid_device_request(PDEVICE_OBJECT DeviceObject, PIRP Irp);
 
 /* ---- devices (nt/device.c) ---- */

@@ -343,11 +343,14 @@ NTSTATUS FASTCALL IofCallDriver(PDEVICE_OBJECT DeviceObject, PIRP Irp)
     if (location->MajorFunction > IRP_MJ_MAXIMUM_FUNCTION)
         nth_stop("irp-invalid", "IofCallDriver: major function 0x%x", location->MajorFunction);
     PDRIVER_DISPATCH dispatch = DeviceObject->DriverObject->MajorFunction[location->MajorFunction];
+    struct nth_driver *driver = nth_device_body(DeviceObject)->driver;
+    nth_driver_begin(&driver->calls);
     struct frame *frame = frame_begin(Irp, DeviceObject, (const void *)dispatch);
     nth_callout_begin(&callout, "dispatch routine", (const void *)dispatch);
     const NTSTATUS status = dispatch(DeviceObject, Irp);
     nth_callout_end(&callout);
     frame_end(frame, Irp, status);
+    nth_driver_end(&driver->calls);
     return status;
 }
 NTH_EXPORT(IofCallDriver, 2);

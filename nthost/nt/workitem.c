@@ -65,7 +65,7 @@ static void run(struct _IO_WORKITEM *item, DEVICE_OBJECT *device, const void *ro
         ((PIO_WORKITEM_ROUTINE)routine)(device, context);
     nth_callout_end(&callout);
     nth_object_release(device);
-    nth_driver_idle(driver);
+    nth_driver_end(&driver->busy);
 }
 
 static void worker(void *number)
@@ -116,7 +116,7 @@ static void wake_one(void)
 static void queue(struct _IO_WORKITEM *item, const void *routine, bool is_ex, void *context)
 {
     nth_object_reference(item->device);
-    nth_driver_busy(nth_device_body(item->device)->driver);
+    nth_driver_begin(&nth_device_body(item->device)->driver->busy);
     nth_lock(&work_lock);
     const bool was_queued = item->is_queued;
     if (!was_queued) {
