@@ -319,19 +319,31 @@ static uint64_t push(uint64_t sp, const void *data, size_t bytes)
     return at;
 }
 
-/* The first look of a thread at gs:[0x188], or the first since it became another NT thread. */
-static bool answer_gs(uint64_t address)
+/* The first look of a thread at gs:[0x188], or the first since it became another NT thread: asks on
+ * the driver's own stack, then lets it look again. */
+static NTH_UNWATCHED _Noreturn void gs_entry(const struct nth_context *context)
+{
+    void *thread = nth_current_thread_hook();
+
+    if (!thread)
+        nth_stop("page-fault", "gs:[0x188] is read by a thread that is not of the machine");
+    nth_pe_set_current_thread(thread);
+    nth_context_restore(context);
+}
+
+static bool answer_gs(ucontext_t *u, const struct nth_context *c, uint64_t address)
 {
     if (address - (uint64_t)gs_unknown >= 4096 || !nth_current_thread_hook)
         return false;
-    nth_pe_set_current_thread(nth_current_thread_hook());
-    return gs_block[0x188 / 8] != 0;
+    const uint64_t at = push(c->r[NTH_RSP] - 256, c, sizeof *c);
+    redirect(u, at, (void *)gs_entry, at, 0, 0);
+    return true;
 }
 
 /* Instructions of a driver that only a kernel has. */
 static bool answer_instruction(ucontext_t *u, struct nth_context *c, uint64_t address)
 {
-    if (answer_gs(address))
+    if (answer_gs(u, c, address))
         return true;
     const enum nth_emulation done = nth_emulate(c, address);
 
