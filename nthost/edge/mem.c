@@ -16,9 +16,9 @@ enum { TAG = 0x6D65544E, STATUS_CODES = 64 }; /* 'NTem' */
 
 struct nth_mem {
     struct nth_adapter *adapter;
-    NDIS_HANDLE lists, buffers; /* pools */
-    struct nth_mutex lock;      /* guards what follows */
-    struct nth_packet *packets;
+    NDIS_HANDLE lists, buffers;  /* pools */
+    struct nth_mutex lock;       /* guards what follows */
+    struct nth_packet **packets; /* each stays where it is while others arrive */
     unsigned count, room, indications;
     bool hold, is_detached;
     void (*on_receive)(void *context);
@@ -84,6 +84,12 @@ static unsigned copy_out(const NET_BUFFER *buffer, uint8_t *to)
     return mdls;
 }
 
+static void packet_free(struct nth_packet *packet)
+{
+    free(packet->data);
+    free(packet);
+}
+
 static void collect(struct nth_mem *mem, NET_BUFFER_LIST *list, NET_BUFFER *buffer, ULONG flags,
                     bool keep)
 {
@@ -92,9 +98,11 @@ static void collect(struct nth_mem *mem, NET_BUFFER_LIST *list, NET_BUFFER *buff
     const unsigned mdls = data ? copy_out(buffer, data) : 0;
     const uintptr_t type = (uintptr_t)NET_BUFFER_LIST_INFO(list, NetBufferListFrameType);
 
+    struct nth_packet *packet = malloc(sizeof(*packet));
+    if (!packet)
+        nth_fail("no memory for a packet");
     nth_lock(&mem->lock);
-    mem->packets = grow(mem->packets, mem->count, sizeof(*mem->packets));
-    mem->packets[mem->count++] = (struct nth_packet){
+    *packet = (struct nth_packet){
         .data = data,
         .bytes = bytes,
         .flags = flags,
@@ -104,7 +112,9 @@ static void collect(struct nth_mem *mem, NET_BUFFER_LIST *list, NET_BUFFER *buff
     };
     /* the list is named by its first packet, so that it is returned once */
     if (keep && buffer == NET_BUFFER_LIST_FIRST_NB(list))
-        mem->packets[mem->count - 1].list = list;
+        packet->list = list;
+    mem->packets = grow(mem->packets, mem->count, sizeof(struct nth_packet *));
+    mem->packets[mem->count++] = packet;
     nth_unlock(&mem->lock);
 }
 
@@ -143,12 +153,12 @@ static NET_BUFFER_LIST *take_held(struct nth_mem *mem, unsigned first, unsigned 
 
     nth_lock(&mem->lock);
     for (unsigned i = last + 1; i-- > first;) {
-        NET_BUFFER_LIST *list = mem->packets[i].list;
+        NET_BUFFER_LIST *list = mem->packets[i]->list;
         if (!list)
             continue;
         NET_BUFFER_LIST_NEXT_NBL(list) = chain;
         chain = list;
-        mem->packets[i].list = NULL;
+        mem->packets[i]->list = NULL;
     }
     nth_unlock(&mem->lock);
     return chain;
@@ -176,7 +186,7 @@ void nth_mem_clear(struct nth_mem *mem)
     nth_mem_return_all(mem);
     nth_lock(&mem->lock);
     for (unsigned i = 0; i < mem->count; i++)
-        free(mem->packets[i].data);
+        packet_free(mem->packets[i]);
     free(mem->packets);
     mem->packets = NULL;
     mem->count = 0;
@@ -223,9 +233,13 @@ unsigned nth_mem_wait(struct nth_mem *mem, unsigned count, uint64_t timeout_ns)
 
 const struct nth_packet *nth_mem_packet(struct nth_mem *mem, unsigned index)
 {
-    if (index >= mem->count)
-        nth_fail("packet %u of %u", index, mem->count);
-    return &mem->packets[index];
+    nth_lock(&mem->lock);
+    const unsigned count = mem->count;
+    const struct nth_packet *packet = index < count ? mem->packets[index] : NULL;
+    nth_unlock(&mem->lock);
+    if (!packet)
+        nth_fail("packet %u of %u", index, count);
+    return packet;
 }
 
 unsigned nth_mem_indications(struct nth_mem *mem)
