@@ -81,7 +81,7 @@ struct acl_text {
     bool is_null; /* NO_ACCESS_CONTROL */
     USHORT control;
     union {
-        ACL acl;
+        _Alignas(ULONG) ACL acl;
         UCHAR bytes[ACL_LIMIT];
     };
 };
