@@ -60,35 +60,29 @@ static VOID CompatLeave(const DEVICE_OBJECT *Device, const FILE_OBJECT *File, BO
 
 /*
  * A handle to NDIS's device vetoes the removal. Its session ends, the client sees that and closes;
- * it is given two seconds, and then NDIS decides. Nobody's handle is closed for him.
+ * it is given two seconds, and then NDIS decides. Nobody's handle is closed for them. When the
+ * removal is called off sessions are admitted again.
  */
-static VOID CompatQueryRemove(const DEVICE_OBJECT *Device)
+static VOID CompatRemove(const DEVICE_OBJECT *Device, BOOLEAN IsQuery)
 {
     LARGE_INTEGER Timeout = {.QuadPart = -2 * 10000000LL};
+    BOOLEAN IsOpen = FALSE;
 
     DriverLock();
     TUN_ADAPTER *Adapter = CompatFindLocked(Device);
-    const BOOLEAN IsOpen = Adapter && Adapter->CompatFile;
-    if (Adapter)
-        Adapter->IsRemoving = TRUE;
-    if (Adapter && Adapter->Session && Adapter->Session->IsCompat)
-        SessionEndLocked(Adapter);
-    if (IsOpen)
-        InterlockedIncrement(&Adapter->References);
+    if (Adapter) {
+        Adapter->IsRemoving = IsQuery;
+        IsOpen = IsQuery && Adapter->CompatFile;
+        if (IsOpen)
+            InterlockedIncrement(&Adapter->References);
+        if (IsQuery && Adapter->Session && Adapter->Session->IsCompat)
+            SessionEndLocked(Adapter);
+    }
     DriverUnlock();
     if (!IsOpen)
         return;
     KeWaitForSingleObject(&Adapter->CompatClosed, Executive, KernelMode, FALSE, &Timeout);
     AdapterDereference(Adapter);
-}
-
-static VOID CompatCancelRemove(const DEVICE_OBJECT *Device)
-{
-    DriverLock();
-    TUN_ADAPTER *Adapter = CompatFindLocked(Device);
-    if (Adapter)
-        Adapter->IsRemoving = FALSE;
-    DriverUnlock();
 }
 
 static NTSTATUS NTAPI CompatDispatch(DEVICE_OBJECT *Device, IRP *Irp)
@@ -103,10 +97,9 @@ static NTSTATUS NTAPI CompatDispatch(DEVICE_OBJECT *Device, IRP *Irp)
             return DeviceComplete(Irp, CompatRegister(Device, Irp), 0);
     } else if (Major == IRP_MJ_CLEANUP || Major == IRP_MJ_CLOSE) {
         CompatLeave(Device, Stack->FileObject, Major == IRP_MJ_CLOSE);
-    } else if (Stack->MinorFunction == IRP_MN_QUERY_REMOVE_DEVICE) {
-        CompatQueryRemove(Device);
-    } else if (Stack->MinorFunction == IRP_MN_CANCEL_REMOVE_DEVICE) {
-        CompatCancelRemove(Device);
+    } else if (Stack->MinorFunction == IRP_MN_QUERY_REMOVE_DEVICE ||
+               Stack->MinorFunction == IRP_MN_CANCEL_REMOVE_DEVICE) {
+        CompatRemove(Device, Stack->MinorFunction == IRP_MN_QUERY_REMOVE_DEVICE);
     }
     return NdisDispatch[Major](Device, Irp);
 }

@@ -36,26 +36,26 @@ typedef struct TUN_COPIES {
 
 /* ---- Buffers ---- */
 
-static VOID BufferDestroy(TUN_BUFFER *Buffer)
-{
-    if (Buffer && Buffer->Mdl)
-        IoFreeMdl(Buffer->Mdl);
-    PoolFree(Buffer);
-}
-
 static TUN_BUFFER *BufferCreate(ULONG Class)
 {
-    TUN_BUFFER *Buffer = PoolAlloc(sizeof(*Buffer) + Classes[Class].Bytes);
+    const ULONG Bytes = Classes[Class].Bytes;
+    TUN_BUFFER *Buffer = PoolAlloc(sizeof(*Buffer) + Bytes);
+    MDL *Mdl = Buffer ? IoAllocateMdl(Buffer->Data, Bytes, FALSE, FALSE, NULL) : NULL;
 
-    if (Buffer)
-        Buffer->Mdl = IoAllocateMdl(Buffer->Data, Classes[Class].Bytes, FALSE, FALSE, NULL);
-    if (!Buffer || !Buffer->Mdl) {
-        BufferDestroy(Buffer);
+    if (!Mdl) {
+        PoolFree(Buffer);
         return NULL;
     }
-    MmBuildMdlForNonPagedPool(Buffer->Mdl);
+    MmBuildMdlForNonPagedPool(Mdl);
+    Buffer->Mdl = Mdl;
     Buffer->Class = Class;
     return Buffer;
+}
+
+static VOID BufferDestroy(TUN_BUFFER *Buffer)
+{
+    IoFreeMdl(Buffer->Mdl);
+    PoolFree(Buffer);
 }
 
 /* Under the flow gate, so that halt, which follows pause, finds every buffer given back. */
