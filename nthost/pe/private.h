@@ -224,15 +224,16 @@ const char *nth_symbol(uintptr_t address);
 void nth_place(uintptr_t address, char *text, size_t bytes); /* module+offset */
 
 /* ---- sanitizers (asan.c, tsan.c, coverage.c): no-ops in other builds ---- */
-void nth_sanitize_image(struct nth_image *image);   /* after binding, before any of its code ran */
+void nth_sanitize_image(struct nth_image *image);  /* after binding, before any of its code ran */
 void nth_sanitize_forget(struct nth_image *image); /* before unmapping */
 void nth_sanitize_unwind(uint64_t from, uint64_t to); /* stack frames between the two are gone */
 /* Edges of loaded drivers that were taken since they were loaded, of how many. */
 unsigned nth_coverage_count(unsigned *total);
 void nth_coverage_forget(const struct nth_image *image);
 
-/* ThreadSanitizer has a stack of calls per thread, and only longjmp cuts it back. In that build every
- * crossing and every dispatch keeps a jump buffer, and what goes on elsewhere does so from there. */
+/* ThreadSanitizer has a stack of calls per thread, and only longjmp cuts it back. In that build
+ * every crossing and every dispatch keeps a jump buffer, and what goes on elsewhere does so from
+ * there. */
 #ifdef NTH_TSAN
 #define NTH_UNWATCHED __attribute__((no_sanitize("thread")))
 #else

@@ -541,7 +541,9 @@ static _Noreturn void unhandled(const struct nth_exception *record, const char *
         nth_stop_note("raised at %s", symbol);
     if (record->code == ACCESS_VIOLATION && !is_return && record->count == 2 && i[1] < NULL_PAGES)
         nth_stop("page-fault", "%s 0x%llx, a null pointer, or a field of one",
-                 i[0] == 8 ? "execution of" : i[0] == 1 ? "write to" : "read from",
+                 i[0] == 8   ? "execution of"
+                 : i[0] == 1 ? "write to"
+                             : "read from",
                  (unsigned long long)i[1]);
     nth_stop("unhandled-exception", "%s: exception 0x%08x at 0x%llx, parameters 0x%llx 0x%llx", why,
              record->code, (unsigned long long)record->address,
