@@ -434,6 +434,7 @@ NTSTATUS nth_handle_insert(struct nth_process *process, void *body, ACCESS_MASK 
     nth_lock(&ob_lock);
     struct nth_handle_table *table = table_of(process);
     const unsigned index = take_entry(table);
+    const bool is_closed = table == NULL || table->is_closed;
     struct entry *entry = NULL;
     if (index != 0) {
         entry = entry_at(table, index);
@@ -443,8 +444,7 @@ NTSTATUS nth_handle_insert(struct nth_process *process, void *body, ACCESS_MASK 
     nth_unlock(&ob_lock);
     if (index == 0) {
         nth_object_release(body);
-        return table == NULL || table->is_closed ? STATUS_PROCESS_IS_TERMINATING
-                                                 : STATUS_INSUFFICIENT_RESOURCES;
+        return is_closed ? STATUS_PROCESS_IS_TERMINATING : STATUS_INSUFFICIENT_RESOURCES;
     }
     if (in_ledger)
         nth_ledger_add("handle", entry, 0, 0);

@@ -453,3 +453,90 @@ TEST(reference_works_from_a_driver_of_every_build)
     /* Calls cross from code of either Windows ABI flavour, optimised or not. */
     in_every_build(reference_and_close);
 }
+
+/* ---- access, asked by a driver ---- */
+
+static bool may_write(enum client_token token, void *descriptor)
+{
+    SECURITY_SUBJECT_CONTEXT context;
+    ACCESS_MASK granted = 0;
+    NTSTATUS status = STATUS_SUCCESS;
+    struct client *client = program(token);
+    struct nth_process *process = process_of(client);
+
+    CHECK(nth_process_enter(process));
+    CALL("SeCaptureSubjectContext", P(&context));
+    const bool allowed =
+        (uint8_t)CALL("SeAccessCheck", P(descriptor), P(&context), 0, FILE_WRITE_DATA, 0, 0,
+                      P(IoGetFileObjectGenericMapping()), UserMode, P(&granted), P(&status)) != 0;
+    CALL("SeReleaseSubjectContext", P(&context));
+    nth_process_leave();
+    CHECK_STATUS(status, allowed ? STATUS_SUCCESS : STATUS_ACCESS_DENIED);
+    nth_object_release(process);
+    client_destroy(client);
+    return allowed;
+}
+
+static void *adapter_descriptor(void)
+{
+    void *descriptor = NULL;
+    size_t bytes = 0;
+
+    CHECK_EQ(
+        nth_sddl_parse("O:SYD:P(A;;FA;;;SY)(A;;FA;;;BA)S:(ML;;NWNRNX;;;HI)", &descriptor, &bytes),
+        0);
+    return descriptor;
+}
+
+static void check_every_token(void)
+{
+    void *descriptor = adapter_descriptor();
+
+    CHECK(may_write(CLIENT_SYSTEM, descriptor));
+    CHECK(may_write(CLIENT_ADMIN, descriptor));
+    CHECK(!may_write(CLIENT_ADMIN_FILTERED, descriptor));
+    CHECK(!may_write(CLIENT_USER, descriptor));
+    free(descriptor);
+}
+
+TEST(access_check_from_a_driver_of_every_build_tells_the_tokens_apart)
+{
+    /* SeAccessCheck with the context of the requesting thread (SeCaptureSubjectContext). */
+    in_every_build(check_every_token);
+}
+
+TEST(unload_with_a_captured_subject_context_stops)
+{
+    /* SeCaptureSubjectContext: release it "as soon as possible by calling SeReleaseSubjectContext".
+     */
+    static SECURITY_SUBJECT_CONTEXT context;
+    boot();
+    CALL("SeCaptureSubjectContext", P(&context));
+    nth_expect_stop("leak");
+    nth_driver_unload(caller);
+}
+
+TEST(subject_context_released_twice_stops)
+{
+    /* SeReleaseSubjectContext: matches one SeCaptureSubjectContext. */
+    static SECURITY_SUBJECT_CONTEXT context;
+    boot();
+    CALL("SeCaptureSubjectContext", P(&context));
+    CALL("SeReleaseSubjectContext", P(&context));
+    nth_expect_stop("double-free");
+    CALL("SeReleaseSubjectContext", P(&context));
+}
+
+TEST(handle_into_a_dead_process_is_refused)
+{
+    /* A process that has ended takes no handles. */
+    client_handle copy = 0;
+    start();
+    struct client *other = program(CLIENT_USER);
+    const client_handle event = event_of(owner);
+    client_kill(other);
+    CHECK_STATUS(client_duplicate(owner, event, other, &copy), STATUS_PROCESS_IS_TERMINATING);
+    CHECK_STATUS(client_close(owner, event), STATUS_SUCCESS);
+    client_destroy(other);
+    finish();
+}
