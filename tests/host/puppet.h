@@ -29,21 +29,35 @@ static inline void choose_variant(void)
         puppet_variant = chosen;
 }
 
-/* All tests of the program once more, with the driver of each other compiler and optimisation. */
-TEST(everything_holds_with_every_compiler)
+/* All tests of the program once more with the driver of another compiler or optimisation. Sanitised
+ * hosts leave that to the plain one: it is about the driver. */
+static inline void run_again(const char *variant)
 {
-    static const char *const others[] = {"gnu-O0", "msvc-O0", "msvc-O2"};
+    char command[192], self[128] = {0};
 
     if (getenv("PUPPET_VARIANT"))
         return;
-    for (int i = 0; i < 3; i++) {
-        char command[160];
-        char self[128] = {0};
-        CHECK(readlink("/proc/self/exe", self, sizeof(self) - 1) > 0);
-        snprintf(command, sizeof(command), "PUPPET_VARIANT=%s '%s' >/dev/null", others[i], self);
-        CHECK_EQ(system(command), 0);
-    }
+    CHECK(readlink("/proc/self/exe", self, sizeof(self) - 1) > 0);
+    snprintf(command, sizeof(command), "PUPPET_VARIANT=%s '%s' >/dev/null", variant, self);
+    CHECK_EQ(system(command), 0);
 }
+
+#if !defined(NTH_TSAN) && !defined(NTH_ASAN)
+TEST(everything_holds_with_gnu_unoptimised)
+{
+    run_again("gnu-O0");
+}
+
+TEST(everything_holds_with_msvc_unoptimised)
+{
+    run_again("msvc-O0");
+}
+
+TEST(everything_holds_with_msvc_optimised)
+{
+    run_again("msvc-O2");
+}
+#endif
 
 static inline void boot_with(struct nth_config config)
 {
