@@ -388,17 +388,38 @@ static client_status add_connection(struct child *child, int socket)
 
 /* ---- the first connection ---- */
 
-static void answer_hello(struct child *child)
+/* A descriptor of the process's memory, the caller's to close; -1 when it is ending. The process
+ * keeps its memory while we are in it. */
+static int take_memory(struct child *child, struct wire_answer *answer)
 {
-    struct wire_answer answer = {.process_id = client_process_id(child->client)};
+    struct nth_process *process = child->client->process;
     uintptr_t address = 0;
     size_t bytes = 0;
-    const int memory = nth_user_slot(child->client->process, &address, &bytes);
+    int memory = -1;
 
-    answer.value[0] = address;
-    answer.value[1] = bytes;
+    nth_enter("hello");
+    if (nth_process_enter(process)) {
+        const int slot = nth_user_slot(process, &address, &bytes);
+        memory = slot >= 0 ? fcntl(slot, F_DUPFD_CLOEXEC, 0) : -1;
+        nth_process_leave();
+        nth_process_thread_exit(process);
+    }
+    nth_leave();
+    answer->value[0] = address;
+    answer->value[1] = bytes;
+    return memory;
+}
+
+static bool answer_hello(struct child *child)
+{
+    struct wire_answer answer = {.process_id = client_process_id(child->client)};
+    const int memory = take_memory(child, &answer);
+
     answer.status = memory >= 0 ? STATUS_SUCCESS : STATUS_PROCESS_IS_TERMINATING;
-    send_answer(child->control, &answer, memory);
+    const bool is_sent = send_answer(child->control, &answer, memory);
+    if (memory >= 0)
+        close(memory);
+    return is_sent;
 }
 
 static void *control_main(void *context)
@@ -410,7 +431,8 @@ static void *control_main(void *context)
     while ((got = receive_message(child->control, &message, &socket)) >= 0) {
         struct wire_answer answer = {.status = STATUS_INVALID_PARAMETER};
         if (got > 0 && message.request.op == WIRE_HELLO && socket < 0) {
-            answer_hello(child);
+            if (!answer_hello(child))
+                break;
             continue;
         }
         if (got > 0 && message.request.op == WIRE_CONNECT)
