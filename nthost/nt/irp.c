@@ -287,7 +287,7 @@ static struct frame *frame_begin(IRP *irp, DEVICE_OBJECT *device, const void *ro
         frame = calloc(1, sizeof(*frame));
         if (!frame)
             nth_fail("out of memory");
-        frame->location = irp->CurrentLocation;
+        frame->location = (unsigned char)irp->CurrentLocation;
         frame->device = device;
         frame->routine = routine;
         frame->next = note->frames;

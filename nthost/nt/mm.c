@@ -532,7 +532,7 @@ NTSTATUS nth_mm_lock(uintptr_t address, size_t bytes, bool write, PFN_NUMBER *pf
     struct slot *slot = slot_of(nth_process_current());
     *fault = first_fault(slot, address, bytes, write);
     if (*fault == 0) {
-        size_t first, count;
+        size_t first = 0, count = 0;
         range_of(slot, (const void *)address, bytes, &first, &count);
         for (size_t i = 0; i < count; i++) {
             slot->page[first + i].locks++;

@@ -53,6 +53,8 @@ static NTSTATUS NTAPI bus_pnp(PDEVICE_OBJECT DeviceObject, PIRP Irp)
     case IRP_MN_QUERY_PNP_DEVICE_STATE:
         status = STATUS_SUCCESS;
         break;
+    default:
+        break;
     }
     Irp->IoStatus.Status = status;
     IofCompleteRequest(Irp, IO_NO_INCREMENT);
