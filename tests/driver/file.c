@@ -162,6 +162,20 @@ REFUSED(one_byte_missing, bytes--)
 REFUSED(one_byte_too_many, bytes++)
 REFUSED(half_a_header_at_the_end, bytes += 8)
 
+TEST(write_of_a_packet_one_byte_too_long_delivers_nothing)
+{
+    /* wintun-abi.h: WINTUN_MAX_PACKET; here all of its bytes are there */
+    struct files f;
+    const uint32_t bytes = WINTUN_MAX_PACKET + 1;
+
+    begin(&f, SERIAL(1));
+    uint32_t at = put(f.out, 0, packet_of(60, 4, 1), 60);
+    memcpy(f.out + at, &bytes, 4);
+    CHECK_STATUS(write_out(&f, at + 16 + bytes), STATUS_INVALID_PARAMETER);
+    CHECK_EQ(nth_mem_count(f.scene.port.mem), 0);
+    scene_end(&f.scene);
+}
+
 TEST(write_of_what_is_not_ip_is_skipped_and_counted)
 {
     /* design 3.3: "a well-framed record that isn't IP is skipped and counted" */

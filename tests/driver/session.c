@@ -294,6 +294,49 @@ TEST(packet_of_a_client_without_fence_is_found_within_a_bounded_time)
     scene_end(&scene);
 }
 
+TEST(driver_that_has_long_been_idle_sleeps_until_it_is_woken)
+{
+    /* design 2.4: the wait is bounded once, then unlimited: an idle adapter costs no wake-ups */
+    struct scene scene;
+    LARGE_INTEGER time = {.QuadPart = -10000000};
+
+    scene_begin_rings(&scene, SERIAL(0));
+    KeDelayExecutionThread(KernelMode, FALSE, &time);
+    put_silently(&scene, 0, packet_of(60, 4, 1), 60); /* not what a client may do: Alertable is 1 */
+    CHECK_EQ(nth_mem_wait(scene.port.mem, 1, SECOND), 0);
+    client_event_set(scene.admin, ring_to_stack_event(scene.rings));
+    port_expect(&scene.port, 0, packet_of(60, 4, 1), 60);
+    scene_end(&scene);
+}
+
+struct look {
+    struct ring_session *rings;
+    int32_t alertable;
+};
+
+static void look_at_alertable(void *context)
+{
+    struct look *look = context;
+
+    look->alertable = to_stack(look->rings)->Alertable;
+}
+
+TEST(driver_at_work_does_not_ask_to_be_woken)
+{
+    /* abi.md 2.6 step 4: "store Alertable = 0" after waking, or every packet costs a system call */
+    struct scene scene;
+
+    scene_begin_rings(&scene, SERIAL(0));
+    struct look look = {scene.rings, -1};
+    nth_settle();
+    CHECK_EQ(to_stack(scene.rings)->Alertable, 1);
+    nth_mem_on_receive(scene.port.mem, look_at_alertable, &look);
+    rings_put(scene.rings, packet_of(60, 4, 1), 60);
+    port_expect(&scene.port, 0, packet_of(60, 4, 1), 60);
+    CHECK_EQ(look.alertable, 0);
+    scene_end(&scene);
+}
+
 TEST(manual_reset_event_does_not_make_the_driver_spin)
 {
     /* abi.md 2.5: "a new driver should clear it itself after waking" */
