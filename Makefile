@@ -7,7 +7,10 @@
 #   make test   sets up what is missing, then checks and tests everything
 # Results are under out/.
 
-MAKEFLAGS += --no-builtin-rules --no-print-directory
+MAKEFLAGS += --no-builtin-rules --no-print-directory -j$(shell nproc)
+ifndef V # make V=1 shows every command
+.SILENT:
+endif
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -23,6 +26,14 @@ OUT     := out
 
 .PHONY: all driver nthost tests clean
 all: driver nthost
+
+# Every target first installs what it needs and the system lacks; nothing when nothing is missing.
+ifeq ($(MAKELEVEL)$(filter clean,$(MAKECMDGOALS)),0)
+PURPOSE := $(or $(firstword $(filter test check demo,$(MAKECMDGOALS))),build)
+ifneq ($(shell scripts/setup $(PURPOSE) >&2 && echo ready),ready)
+$(error what is missing could not be installed)
+endif
+endif
 
 # ---- Windows binaries ----------------------------------------------------------------------------
 
@@ -53,23 +64,27 @@ DEFS := $(notdir $(basename $(wildcard sdk/*.def)))
 # One .def file serves every architecture; decorations (@8) belong to x86 only.
 define import_libraries
 $(OUT)/$(1)/%.def: sdk/%.def
-	@mkdir -p $$(@D)
+	mkdir -p $$(@D)
 	sed -E 's/@?\b([A-Za-z_][A-Za-z0-9_]*)@[0-9]+/\1/' $$< > $$@
 $(OUT)/$(1)/%.lib: $(OUT)/$(1)/%.def
+	echo '  import   $$@'
 	$$(DLLTOOL) -m $$(DEFARCH_$(1)) -d $$< -l $$@
 IMPORTS_$(1) := $$(DEFS:%=$(OUT)/$(1)/%.lib)
 
 $(OUT)/$(1)/driver/%.obj: driver/%.c Makefile VERSION
-	@mkdir -p $$(@D)
+	mkdir -p $$(@D)
+	echo '  compile  $$@'
 	$$(CLANG) --target=$$(TRIPLE_$(1)) $$(WINCC) $$(TUN_DEFINES) -c $$< -o $$@
 $(OUT)/$(1)/driver/wintun.res: driver/wintun.rc Makefile VERSION
-	@mkdir -p $$(@D)
+	mkdir -p $$(@D)
+	echo '  resource $$@'
 	$$(RC) /nologo /C 65001 $$(TUN_DEFINES) '-DTUN_VERSION_TEXT="$$(VERSION)"' /fo $$@ $$<
 $(OUT)/$(1)/wintun.inf: driver/wintun.inf Makefile VERSION
-	@mkdir -p $$(@D)
+	mkdir -p $$(@D)
 	sed 's|@VERSION@|$$(VERSION)|; s|@DATE@|$$(DRIVER_DATE)|; s|@ARCH@|$(1)|' $$< > $$@
 $(OUT)/$(1)/wintun.sys: $$(patsubst %.c,$(OUT)/$(1)/%.obj,$$(wildcard driver/*.c)) \
 		$(OUT)/$(1)/driver/wintun.res $$(IMPORTS_$(1))
+	echo '  link     $$@'
 	$$(LLD) $$(WINLD) /machine:$$(MACHINE_$(1)) /pdb:$$(@:.sys=.pdb) /pdbaltpath:wintun.pdb /out:$$@ $$^
 endef
 $(eval $(call import_libraries,amd64))
@@ -96,10 +111,12 @@ CHILDSRC := nthost/client/child.c nthost/client/ring.c nthost/client/packets.c
 # objects of the host library in one variant: plain, asan or tsan
 define host_variant
 $(OUT)/host-$(1)/%.o: %.c Makefile
-	@mkdir -p $$(@D)
+	mkdir -p $$(@D)
+	echo '  compile  $$@'
 	$$(CC) $$(HOSTCC) $$(HOST_$(1)) -c $$< -o $$@
 $(OUT)/host-$(1)/%.o: %.S Makefile
-	@mkdir -p $$(@D)
+	mkdir -p $$(@D)
+	echo '  compile  $$@'
 	$$(CC) -g $$(filter -D%,$$(HOST_$(1))) -c $$< -o $$@
 HOSTOBJ_$(1) := $$(patsubst %,$(OUT)/host-$(1)/%.o,$$(basename $$(filter-out nthost/client/child.c nthost/client/packets.c,$$(HOSTSRC)) $$(HOSTASM)))
 endef
@@ -108,6 +125,7 @@ $(eval $(call host_variant,asan))
 $(eval $(call host_variant,tsan))
 
 $(OUT)/nthost: $(HOSTOBJ_plain) $(patsubst %.c,$(OUT)/host-plain/%.o,$(wildcard nthost/*.c))
+	echo '  link     $@'
 	$(CC) -o $@ $^ $(HOSTLIBS)
 nthost: $(OUT)/nthost
 
@@ -115,13 +133,15 @@ nthost: $(OUT)/nthost
 
 EXAMPLES := $(patsubst examples/%.c,$(OUT)/%,$(wildcard examples/*.c))
 $(EXAMPLES): $(OUT)/%: $(OUT)/host-plain/examples/%.o $(CHILDSRC:%.c=$(OUT)/host-plain/%.o)
+	echo '  link     $@'
 	$(CC) -o $@ $^ -pthread
 all: $(EXAMPLES)
 
 # Programs that tests start as children of the host.
 CHILDREN := $(patsubst tests/host/children/%.c,$(OUT)/children/%,$(wildcard tests/host/children/*.c))
 $(CHILDREN): $(OUT)/children/%: $(OUT)/host-plain/tests/host/children/%.o $(CHILDSRC:%.c=$(OUT)/host-plain/%.o)
-	@mkdir -p $(@D)
+	mkdir -p $(@D)
+	echo '  link     $@'
 	$(CC) -o $@ $^ -pthread
 tests: $(CHILDREN)
 
@@ -136,14 +156,17 @@ TESTDRIVERS := $(basename $(notdir $(wildcard tests/host/drivers/*.c)))
 # what test programs themselves offer to the drivers they load
 TESTIMPORTS := $(patsubst tests/host/drivers/%.def,$(OUT)/drivers/%.lib,$(wildcard tests/host/drivers/*.def))
 $(OUT)/drivers/%.lib: tests/host/drivers/%.def
-	@mkdir -p $(@D)
+	mkdir -p $(@D)
+	echo '  import   $@'
 	$(DLLTOOL) -m i386:x86-64 -d $< -l $@
 define test_driver_variant
 $(OUT)/drivers/$(1)/%.obj: tests/host/drivers/%.c Makefile
-	@mkdir -p $$(@D)
+	mkdir -p $$(@D)
+	echo '  compile  $$@'
 	$$(CLANG) --target=$$(TRIPLE_$(1)) $$(filter-out -O2,$$(WINCC)) -$$(lastword $$(subst -, ,$(1))) \
 		-Itests/host/drivers -c $$< -o $$@
 $(OUT)/drivers/$(1)/%.sys: $(OUT)/drivers/$(1)/%.obj $$(IMPORTS_amd64) $$(TESTIMPORTS)
+	echo '  link     $$@'
 	$$(LLD) $$(WINLD) /machine:x64 /pdb:$$(@:.sys=.pdb) /pdbaltpath:$$(notdir $$(@:.sys=.pdb)) /out:$$@ $$^
 drivers: $$(TESTDRIVERS:%=$(OUT)/drivers/$(1)/%.sys)
 endef
@@ -159,25 +182,31 @@ SAN_asan := -Xclang -fsanitize=kernel-address -Xclang -fsanitize-recover=kernel-
 SAN_tsan := -Xclang -fsanitize=thread -mllvm -tsan-instrument-func-entry-exit=0
 SAN_cov  := $(SAN_asan) -fsanitize-coverage=inline-8bit-counters,pc-table,trace-cmp
 $(OUT)/sanitize/sanitizer.lib: nthost/pe/runtime/sanitizer.def
-	@mkdir -p $(@D)
+	mkdir -p $(@D)
+	echo '  import   $@'
 	$(DLLTOOL) -m i386:x86-64 -d $< -l $@
 $(OUT)/sanitize/runtime.obj: nthost/pe/runtime/runtime.c Makefile
-	@mkdir -p $(@D)
+	mkdir -p $(@D)
+	echo '  compile  $@'
 	$(CLANG) --target=$(TRIPLE_amd64) $(WINCC) -c $< -o $@
 SANRUNTIME := $(OUT)/sanitize/runtime.obj $(OUT)/sanitize/sanitizer.lib
 
 # the driver as out/amd64-asan/wintun.sys, any test driver as out/drivers/asan/<name>.sys, and so on
 define sanitized_driver
 $(OUT)/amd64-$(1)/driver/%.obj: driver/%.c Makefile VERSION
-	@mkdir -p $$(@D)
+	mkdir -p $$(@D)
+	echo '  compile  $$@'
 	$$(CLANG) --target=$$(TRIPLE_amd64) $$(WINCC) $$(SAN_$(1)) $$(TUN_DEFINES) -c $$< -o $$@
 $(OUT)/amd64-$(1)/wintun.sys: $$(patsubst %.c,$(OUT)/amd64-$(1)/%.obj,$$(wildcard driver/*.c)) \
 		$(OUT)/amd64/driver/wintun.res $$(SANRUNTIME) $$(IMPORTS_amd64)
+	echo '  link     $$@'
 	$$(LLD) $$(WINLD) /machine:x64 /pdb:$$(@:.sys=.pdb) /pdbaltpath:wintun.pdb /out:$$@ $$^
 $(OUT)/drivers/$(1)/%.obj: tests/host/drivers/%.c Makefile
-	@mkdir -p $$(@D)
+	mkdir -p $$(@D)
+	echo '  compile  $$@'
 	$$(CLANG) --target=$$(TRIPLE_amd64) $$(WINCC) $$(SAN_$(1)) -Itests/host/drivers -c $$< -o $$@
 $(OUT)/drivers/$(1)/%.sys: $(OUT)/drivers/$(1)/%.obj $$(SANRUNTIME) $$(IMPORTS_amd64) $$(TESTIMPORTS)
+	echo '  link     $$@'
 	$$(LLD) $$(WINLD) /machine:x64 /pdb:$$(@:.sys=.pdb) /pdbaltpath:$$(notdir $$(@:.sys=.pdb)) /out:$$@ $$^
 endef
 $(foreach v,$(SANITIZED),$(eval $(call sanitized_driver,$(v))))
@@ -191,7 +220,8 @@ TESTSRC := $(wildcard tests/unit/*.c tests/host/*.c tests/driver/*.c)
 TESTLIB := $(patsubst %.c,%.o,$(wildcard tests/lib/*.c))
 define test_variant
 $(OUT)/tests-$(1)/%: $(OUT)/host-$(1)/tests/%.o $$(TESTLIB:%=$(OUT)/host-$(1)/%) $$(HOSTOBJ_$(1))
-	@mkdir -p $$(@D)
+	mkdir -p $$(@D)
+	echo '  link     $$@'
 	$$(CC) $$(HOST_$(1)) -o $$@ $$^ $$(HOSTLIBS)
 tests-$(1): $$(TESTSRC:tests/%.c=$(OUT)/tests-$(1)/%)
 .PHONY: tests-$(1)
@@ -203,21 +233,22 @@ tests: tests-plain drivers
 # ---- the demo, and drivers that must make it fail: the driver's sources with lies told to NDIS ----
 
 .PHONY: demo
-demo:
-	@scripts/setup demo
-	@$(MAKE) all
-	@scripts/demo
+demo: all
+	scripts/demo
 
 SABOTAGES := corrupt exchange drop lose bypass
 define sabotaged_driver
 $(OUT)/sabotage/$(1)/%.obj: driver/%.c tests/demo/sabotage.h Makefile VERSION
-	@mkdir -p $$(@D)
+	mkdir -p $$(@D)
+	echo '  compile  $$@'
 	$$(CLANG) --target=$$(TRIPLE_amd64) $$(WINCC) $$(TUN_DEFINES) -include tests/demo/sabotage.h -c $$< -o $$@
 $(OUT)/sabotage/$(1)/sabotage.obj: tests/demo/sabotage.c tests/demo/sabotage.h Makefile
-	@mkdir -p $$(@D)
+	mkdir -p $$(@D)
+	echo '  compile  $$@'
 	$$(CLANG) --target=$$(TRIPLE_amd64) $$(WINCC) -DSABOTAGE=SABOTAGE_$(1) -c $$< -o $$@
 $(OUT)/sabotage/$(1).sys: $$(patsubst driver/%.c,$(OUT)/sabotage/$(1)/%.obj,$$(wildcard driver/*.c)) \
 		$(OUT)/sabotage/$(1)/sabotage.obj $$(IMPORTS_amd64)
+	echo '  link     $$@'
 	$$(LLD) $$(WINLD) /machine:x64 /pdb:$$(@:.sys=.pdb) /pdbaltpath:$$(notdir $$(@:.sys=.pdb)) /out:$$@ $$^
 endef
 $(foreach s,$(SABOTAGES),$(eval $(call sabotaged_driver,$(s))))
@@ -226,28 +257,26 @@ tests: $(SABOTAGES:%=$(OUT)/sabotage/%.sys)
 # ---- the bench -----------------------------------------------------------------------------------
 
 .PHONY: bench
-bench:
-	@scripts/setup build
-	@$(MAKE) driver $(OUT)/bench
-	@$(OUT)/bench
+bench: driver $(OUT)/bench
+	$(OUT)/bench
 $(OUT)/bench: $(patsubst %.c,$(OUT)/host-plain/%.o,$(wildcard tests/bench/*.c)) $(HOSTOBJ_plain)
+	echo '  link     $@'
 	$(CC) -o $@ $^ $(HOSTLIBS)
 
 # ---- checks and tests ----------------------------------------------------------------------------
 
-.PHONY: check test setup
-setup:
-	@scripts/setup
+.PHONY: check test
+check: all
+	scripts/check
 
-check: driver nthost
-	@scripts/check
-
-# Everything CI runs. The driver tests run twice: with the driver as shipped, and with the driver and
-# the host built with address checks.
-test: setup
-	@$(MAKE) all tests
-	@tests/run scripts/check $(sort $(TESTSRC:tests/%.c=$(OUT)/tests-plain/%)) $(TESTSCRIPTS)
+# Everything CI runs: the checks, all tests, the tests of the driver and of the host once more with
+# address checks in both, and those with real concurrency with race checks in both.
 TESTSCRIPTS := $(wildcard tests/*/run)
+RACES := host/cpu host/locks host/crowd host/client driver/senders driver/readers driver/session
+TESTRUNS := $(sort $(TESTSRC:tests/%.c=$(OUT)/tests-plain/%)) \
+	$(sort $(TESTSRC:tests/%.c=$(OUT)/tests-asan/%)) $(RACES:%=$(OUT)/tests-tsan/%)
+test: all tests tests-asan $(RACES:%=$(OUT)/tests-tsan/%) $(OUT)/amd64-tsan/wintun.sys
+	tests/run scripts/check $(TESTSCRIPTS) $(TESTRUNS)
 
 clean:
 	rm -rf $(OUT)
