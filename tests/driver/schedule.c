@@ -241,6 +241,29 @@ static void play(uint32_t seed, int kind, actor *const *cast, unsigned count)
         scenario_seeds(1, seeds(), name##_seeded);                                                 \
     }
 
+static void wake_seeded(uint32_t seed)
+{
+    begin(seed, RINGS_NDIS);
+    srand(seed);
+    for (uint32_t i = 0; i < 150; i++) {
+        /* the driver spins for some 100 us of this machine's time before it goes to sleep */
+        LARGE_INTEGER time = {.QuadPart = -1 - rand() % 1500};
+        KeDelayExecutionThread(KernelMode, FALSE, &time);
+        const uint64_t before = nth_clock_ns();
+        rings_put(scene.rings, packet_of(60, 4, i), 60);
+        CHECK_EQ(nth_mem_wait(scene.port.mem, i + 1, SECOND), i + 1);
+        CHECK(nth_clock_ns() - before < 5 * MSEC);
+    }
+    scene_end(&scene);
+}
+
+TEST(wake_up_of_a_client_with_a_fence_is_never_lost)
+{
+    /* lessons 19.3, c072f4f: full fence on both sides; here each packet comes while the driver goes
+     * to sleep after the one before, and must not wait for the re-check that old clients need */
+    scenario_seeds(1, seeds(), wake_seeded);
+}
+
 /* A program that is killed owns the memory of its rings: then nobody looks there. */
 PLAY(close_while_sending_and_receiving, RINGS_NDIS, stack_sends, stack_sends, program_puts,
      program_takes, program_closes)
