@@ -30,7 +30,7 @@ static void each_version(void (*run)(void))
 struct answer {
     NDIS_STATUS status;
     ULONG moved, needed; /* BytesWritten or BytesRead, and BytesNeeded */
-    uint8_t bytes[512];
+    uint8_t bytes[512] __attribute__((aligned(16)));
 };
 
 static struct answer ask(NDIS_REQUEST_TYPE type, NDIS_OID oid, const void *data, ULONG bytes)
