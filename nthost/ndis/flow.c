@@ -71,6 +71,17 @@ static void binding_retire(struct nth_adapter *a, struct ndis_binding *b)
     ndis_count_wait(&b->uses);
 }
 
+/* The binding that context had, for who is still on its way here when the adapter goes. */
+static struct ndis_binding *binding_retired(struct nth_adapter *a, const void *context)
+{
+    nth_lock(&a->lock);
+    struct ndis_binding *b = a->retired;
+    while (b && b->calls.context != context)
+        b = b->next_retired;
+    nth_unlock(&a->lock);
+    return b;
+}
+
 void nth_unbind(struct nth_adapter *a, void *context)
 {
     struct ndis_binding *b = binding_get(a, context);
@@ -148,6 +159,10 @@ static void send_lists(struct nth_adapter *a, NET_BUFFER_LIST *lists, ULONG flag
 {
     struct ndis_binding *b = binding_get(a, lists->SourceHandle);
 
+    if (!b && (b = binding_retired(a, lists->SourceHandle)) != NULL) {
+        refuse(b, lists, NDIS_STATUS_PAUSED, flags); /* the sender has not heard of it yet */
+        return;
+    }
     if (!b)
         nth_fail("nth_send: nothing is bound");
     if ((flags & NDIS_SEND_FLAGS_DISPATCH_LEVEL) && nth_irql() != DISPATCH_LEVEL)
