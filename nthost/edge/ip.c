@@ -339,7 +339,7 @@ static const char *open_body(struct nth_ip_view *view, size_t bytes)
 
 const char *nth_ip_verify(const uint8_t *packet, size_t bytes, struct nth_ip_view *view)
 {
-    struct nth_ip_view own;
+    struct nth_ip_view own = {0};
     struct nth_ip_view *v = view ? view : &own;
 
     *v = (struct nth_ip_view){.flow.version = bytes ? packet[0] >> 4 : 0};

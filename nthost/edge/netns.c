@@ -241,20 +241,29 @@ static void prefer_ipv6(const char *name)
     write_file(path, "0");
 }
 
-static int configure(const struct nth_edge_config *config, struct report *report)
+static int link_up(int control, const struct nth_edge_config *config, struct report *report)
 {
-    const int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     struct ifreq request = {.ifr_mtu = (int)config->mtu};
 
-    if (control < 0)
-        return failed(report, "socket");
     snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", config->name);
     if (ioctl(control, SIOCSIFMTU, &request) != 0)
         return failed(report, "MTU %u", config->mtu);
     prefer_ipv6(config->name);
     if (bring_up(control, "lo") != 0 || bring_up(control, config->name) != 0)
         return failed(report, "bringing up %s", config->name);
+    return 0;
+}
+
+static int configure(const struct nth_edge_config *config, struct report *report)
+{
+    const int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    if (control < 0)
+        return failed(report, "socket");
+    const int error = link_up(control, config, report);
     close(control);
+    if (error != 0)
+        return error;
     if (add_prefixes(config, config->addresses, true, report) != 0)
         return report->error;
     return add_prefixes(config, config->routes, false, report);
