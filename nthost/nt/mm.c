@@ -167,8 +167,11 @@ void nth_mm_process_delete(struct nth_process *process)
     nth_lock(&mm_lock);
     struct slot *slot = slot_of(process);
     const size_t locked = slot ? slot->locked : 0;
-    if (slot && locked == 0)
+    if (slot && locked == 0) { /* the addresses first: the next process has them at once */
+        munmap((void *)slot->base, slot->pages * MM_PAGE);
         __atomic_store_n(&slots[slot->index], NULL, __ATOMIC_RELEASE);
+        slot->base = 0;
+    }
     nth_unlock(&mm_lock);
     if (locked != 0)
         nth_stop("process-has-locked-pages",
