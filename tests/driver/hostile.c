@@ -277,8 +277,8 @@ static void attack_words(void *context)
     while (atomic_load(&running)) {
         uint32_t *const ring =
             next(&state) % 2 ? ring_to_user(scene.rings) : ring_to_stack(scene.rings);
-        ring[next(&state) % 3] = odd_number(&state);
-        ring[3 + next(&state) % 64] = odd_number(&state);
+        __atomic_store_n(&ring[next(&state) % 3], odd_number(&state), __ATOMIC_RELAXED);
+        __atomic_store_n(&ring[3 + next(&state) % 64], odd_number(&state), __ATOMIC_RELAXED);
         client_event_set(scene.admin, ring_to_stack_event(scene.rings));
     }
 }
