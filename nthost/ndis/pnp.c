@@ -11,7 +11,7 @@
 #include <string.h>
 
 static struct nth_mutex adapters_lock = NTH_MUTEX_INIT;
-static struct nth_adapter *adapters[256]; /* guarded by adapters_lock */
+static struct nth_adapter *adapters[4096]; /* guarded by adapters_lock */
 static unsigned adapter_count;
 
 static const GUID interface_net = {

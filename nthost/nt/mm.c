@@ -51,12 +51,14 @@ struct slot {
     uint8_t *alias;
     struct page *page;           /* guarded by mm_lock */
     struct nth_process *process; /* constant while the slot lives */
-    size_t next, top; /* guarded by mm_lock: where to search, end of what was ever used */
-    bool is_closed;   /* guarded by mm_lock: hidden from whoever runs now */
-    size_t locked;    /* guarded by mm_lock: locks held on its pages */
+    size_t next, top;  /* guarded by mm_lock: where to search, end of what was ever used */
+    bool is_closed;    /* guarded by mm_lock: hidden from whoever runs now */
+    size_t locked;     /* guarded by mm_lock: locks held on its pages */
+    struct slot *dead; /* guarded by mm_lock: who looks without it may still have the pointer */
 };
 
 static struct nth_mutex mm_lock = NTH_MUTEX_INIT;
+static struct slot *dead_slots;   /* mm_lock: freed when the machine stops */
 static struct slot *slots[SLOTS]; /* atomic pointers; [0] is the system's, made on demand */
 
 static struct slot *slot_get(unsigned index)
@@ -117,6 +119,8 @@ static struct slot *slot_create(unsigned index, size_t bytes, struct nth_process
     return slot;
 }
 
+/* mm_lock held, but when the machine stops. The addresses go before the next process may have them.
+ */
 static void slot_destroy(struct slot *slot)
 {
     if (slot->base)
@@ -124,7 +128,9 @@ static void slot_destroy(struct slot *slot)
     munmap(slot->alias, slot->pages * MM_PAGE);
     munmap(slot->page, slot->pages * sizeof(struct page));
     close(slot->fd);
-    free(slot);
+    __atomic_store_n(&slots[slot->index], NULL, __ATOMIC_RELEASE);
+    slot->dead = dead_slots;
+    dead_slots = slot;
 }
 
 /* ---- processes ---- */
@@ -167,18 +173,13 @@ void nth_mm_process_delete(struct nth_process *process)
     nth_lock(&mm_lock);
     struct slot *slot = slot_of(process);
     const size_t locked = slot ? slot->locked : 0;
-    if (slot && locked == 0) { /* the addresses first: the next process has them at once */
-        munmap((void *)slot->base, slot->pages * MM_PAGE);
-        __atomic_store_n(&slots[slot->index], NULL, __ATOMIC_RELEASE);
-        slot->base = 0;
-    }
+    if (slot && locked == 0)
+        slot_destroy(slot);
     nth_unlock(&mm_lock);
     if (locked != 0)
         nth_stop("process-has-locked-pages",
                  "process %llu ends with %zu page locks held by drivers",
                  (unsigned long long)(uintptr_t)nth_process_id(process), locked);
-    if (slot)
-        slot_destroy(slot);
 }
 
 struct nth_process *nth_user_owner(uintptr_t address)
@@ -845,11 +846,9 @@ static void mm_boot(const struct nth_config *config)
 
 static void mm_shutdown(void)
 {
-    struct slot *slot = slots[0];
-
-    if (slot) {
-        __atomic_store_n(&slots[0], NULL, __ATOMIC_RELEASE);
-        slot_destroy(slot);
-    }
+    if (slots[0])
+        slot_destroy(slots[0]);
+    for (struct slot *slot; (slot = dead_slots) != NULL; free(slot))
+        dead_slots = slot->dead;
 }
 NTH_SUBSYSTEM(mm, 30, mm_boot, mm_shutdown);
