@@ -227,7 +227,7 @@ tests-$(1): $$(TESTSRC:tests/%.c=$(OUT)/tests-$(1)/%)
 .PHONY: tests-$(1)
 endef
 $(foreach v,plain asan tsan,$(eval $(call test_variant,$(v))))
-$(OUT)/host-%.o: HOSTCC += $(if $(findstring /tests/,$@),-Itests/lib -Itests,)
+$(OUT)/host-%.o: HOSTCC += $(if $(findstring /tests/,$@),-Itests/lib -Itests,) $(if $(findstring /tests/unit/,$@),-Idriver,)
 tests: tests-plain drivers
 
 # ---- the demo, and drivers that must make it fail: the driver's sources with lies told to NDIS ----
