@@ -122,7 +122,7 @@ static void mem_receive(void *context, NET_BUFFER_LIST *lists, ULONG count, ULON
 {
     struct nth_mem *mem = context;
     const bool is_lent = flags & NDIS_RECEIVE_FLAGS_RESOURCES;
-    const bool keep = mem->hold && !is_lent;
+    const bool keep = __atomic_load_n(&mem->hold, __ATOMIC_RELAXED) && !is_lent;
 
     for (NET_BUFFER_LIST *l = lists, *next; l; l = next) {
         next = NET_BUFFER_LIST_NEXT_NBL(l);
@@ -146,13 +146,13 @@ static void mem_receive(void *context, NET_BUFFER_LIST *lists, ULONG count, ULON
         nth_mem_return_all(mem);
 }
 
-/* Takes every held list out of the packets from first to last; the caller returns the chain. */
-static NET_BUFFER_LIST *take_held(struct nth_mem *mem, unsigned first, unsigned last)
+/* Takes every held list out of the packets from first on, before end; the caller returns the chain.
+ * The binding's lock held. */
+static NET_BUFFER_LIST *take_held(struct nth_mem *mem, unsigned first, unsigned end)
 {
     NET_BUFFER_LIST *chain = NULL;
 
-    nth_lock(&mem->lock);
-    for (unsigned i = last + 1; i-- > first;) {
+    for (unsigned i = end; i-- > first;) {
         NET_BUFFER_LIST *list = mem->packets[i]->list;
         if (!list)
             continue;
@@ -160,22 +160,23 @@ static NET_BUFFER_LIST *take_held(struct nth_mem *mem, unsigned first, unsigned 
         chain = list;
         mem->packets[i]->list = NULL;
     }
-    nth_unlock(&mem->lock);
     return chain;
 }
 
 void nth_mem_return_all(struct nth_mem *mem)
 {
-    NET_BUFFER_LIST *chain = mem->count ? take_held(mem, 0, mem->count - 1) : NULL;
-
+    nth_lock(&mem->lock);
+    NET_BUFFER_LIST *chain = take_held(mem, 0, mem->count);
+    nth_unlock(&mem->lock);
     if (chain)
         nth_return(mem->adapter, chain, 0);
 }
 
 bool nth_mem_return(struct nth_mem *mem, unsigned index)
 {
-    NET_BUFFER_LIST *list = index < mem->count ? take_held(mem, index, index) : NULL;
-
+    nth_lock(&mem->lock);
+    NET_BUFFER_LIST *list = index < mem->count ? take_held(mem, index, index + 1) : NULL;
+    nth_unlock(&mem->lock);
     if (list)
         nth_return(mem->adapter, list, 0);
     return list != NULL;
@@ -183,8 +184,8 @@ bool nth_mem_return(struct nth_mem *mem, unsigned index)
 
 void nth_mem_clear(struct nth_mem *mem)
 {
-    nth_mem_return_all(mem);
     nth_lock(&mem->lock);
+    NET_BUFFER_LIST *chain = take_held(mem, 0, mem->count);
     for (unsigned i = 0; i < mem->count; i++)
         packet_free(mem->packets[i]);
     free(mem->packets);
@@ -192,11 +193,13 @@ void nth_mem_clear(struct nth_mem *mem)
     mem->count = 0;
     mem->indications = 0;
     nth_unlock(&mem->lock);
+    if (chain)
+        nth_return(mem->adapter, chain, 0);
 }
 
 void nth_mem_hold(struct nth_mem *mem, bool hold)
 {
-    mem->hold = hold;
+    __atomic_store_n(&mem->hold, hold, __ATOMIC_RELAXED);
 }
 
 void nth_mem_on_receive(struct nth_mem *mem, void (*call)(void *context), void *context)
@@ -515,14 +518,14 @@ static void mem_detach(void *context)
     struct nth_mem *mem = context;
 
     nth_lock(&mem->lock);
-    mem->is_detached = true;
+    __atomic_store_n(&mem->is_detached, true, __ATOMIC_RELEASE);
     nth_unlock(&mem->lock);
     nth_mem_return_all(mem);
 }
 
 bool nth_mem_is_detached(const struct nth_mem *mem)
 {
-    return mem->is_detached;
+    return __atomic_load_n(&mem->is_detached, __ATOMIC_ACQUIRE);
 }
 
 static void make_pools(struct nth_mem *mem)

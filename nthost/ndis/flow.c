@@ -89,7 +89,7 @@ void nth_unbind(struct nth_adapter *a, void *context)
     if (!b)
         return;
     binding_put(b);
-    if (b->calls.context != context || b->is_detaching)
+    if (b->calls.context != context || __atomic_load_n(&b->is_detaching, __ATOMIC_ACQUIRE))
         return;
     ndis_count_wait(&b->sends);
     binding_retire(a, b);
@@ -114,7 +114,7 @@ void ndis_binding_detach_all(struct nth_adapter *a, bool last)
         if (!b)
             continue;
         if (!last) {
-            b->is_detaching = true;
+            __atomic_store_n(&b->is_detaching, true, __ATOMIC_RELEASE);
             if (!b->calls.pause && b->calls.detach)
                 b->calls.detach(b->calls.context);
             continue;
@@ -386,7 +386,7 @@ static void deliver(struct nth_adapter *a, NET_BUFFER_LIST *lists, ULONG count, 
 {
     struct ndis_binding *b = binding_get(a, NULL);
 
-    if (b && !b->is_detaching)
+    if (b && !__atomic_load_n(&b->is_detaching, __ATOMIC_ACQUIRE))
         b->calls.receive(b->calls.context, lists, count, flags);
     else if (!(flags & NDIS_RECEIVE_FLAGS_RESOURCES))
         nth_return(a, lists,
@@ -488,7 +488,7 @@ void ndis_status_to_bindings(struct nth_adapter *a, const NDIS_STATUS_INDICATION
     }
     nth_unlock(&a->lock);
     for (int i = 0; i < count; i++) {
-        if (all[i]->calls.status && !all[i]->is_detaching)
+        if (all[i]->calls.status && !__atomic_load_n(&all[i]->is_detaching, __ATOMIC_ACQUIRE))
             all[i]->calls.status(all[i]->calls.context, status);
         binding_put(all[i]);
     }
