@@ -37,6 +37,18 @@ struct request {
 static struct nth_mutex io_lock = NTH_MUTEX_INIT;
 static struct request *all, **all_end = &all; /* guarded by io_lock */
 
+/* Completion inside a driver's call must not send IRP_MJ_CLOSE: raised, the reaper does it. */
+static void let_go(void *object)
+{
+    const bool inside = nth_call_name() != NULL && nth_irql() < DISPATCH_LEVEL;
+    const KIRQL irql = inside ? nth_irql_raise(DISPATCH_LEVEL) : 0;
+
+    if (object)
+        nth_object_release(object);
+    if (inside)
+        nth_irql_lower(irql);
+}
+
 static void request_release(struct request *request)
 {
     nth_lock(&io_lock);
@@ -44,15 +56,9 @@ static void request_release(struct request *request)
     nth_unlock(&io_lock);
     if (!is_last)
         return;
-    /* Completion inside a driver's call must not send IRP_MJ_CLOSE: raised, the reaper does it. */
-    const bool inside = nth_call_name() != NULL && nth_irql() < DISPATCH_LEVEL;
-    const KIRQL irql = inside ? nth_irql_raise(DISPATCH_LEVEL) : 0;
-    if (request->event)
-        nth_object_release(request->event);
-    nth_object_release(request->file);
-    nth_object_release(request->thread);
-    if (inside)
-        nth_irql_lower(irql);
+    let_go(request->event);
+    let_go(request->file);
+    let_go(request->thread);
     free(request);
 }
 
@@ -155,6 +161,12 @@ static void request_done(IRP *irp, void *context)
     nth_unlock(&io_lock);
     nth_irp_unpin(irp);
     deliver(request, status, information, was_pending);
+    if (!request->is_synchronous) {
+        /* IRP_MJ_CLOSE: comes when all requests "have been completed", though the driver's routine
+         * that began this one may still run. */
+        let_go(request->file);
+        request->file = NULL;
+    }
     KeSetEvent(&request->done, 0, FALSE);
     nth_lock(&io_lock);
     request->is_done = true;

@@ -482,6 +482,32 @@ TEST(close_with_pending_read_cancels_it)
     nth_shutdown();
 }
 
+static void asynchronous_read(void *context)
+{
+    struct user *user = context;
+
+    CHECK(nth_process_enter(user->process));
+    CHECK_STATUS(nth_io_read(user->file, NULL, NULL, user->iosb, user->data, 16), STATUS_PENDING);
+    CHECK_EQ(S.Major[IRP_MJ_CLOSE], 1);
+    nth_process_leave();
+}
+
+/* IRP_MJ_CLOSE: "All outstanding I/O requests have been completed or canceled"; it does not wait
+ * for the dispatch routine that began one of them. */
+TEST(close_does_not_wait_for_the_routine_whose_request_is_complete)
+{
+    boot();
+    S.Mode[IRP_MJ_READ] = GADGET_LINGER;
+    struct user user = user_new(0);
+    struct nth_thread *thread = nth_spawn("reader", asynchronous_read, &user);
+    while (((volatile IO_STATUS_BLOCK *)user.iosb)->Status == 0x1111)
+        nth_point();
+    CHECK_STATUS(nth_handle_close(user.process, user.file), STATUS_SUCCESS);
+    nth_join(thread);
+    user_end(&user);
+    nth_shutdown();
+}
+
 static struct user *blocked_user;
 static NTSTATUS blocked_status;
 

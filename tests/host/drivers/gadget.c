@@ -114,6 +114,7 @@ static PUCHAR BufferOf(PIRP Irp)
 
 static NTSTATUS Legal(PDEVICE_OBJECT Device, PIRP Irp, PIO_STACK_LOCATION Location, ULONG Mode)
 {
+    LARGE_INTEGER Millisecond = {.QuadPart = -10000};
     PUCHAR Buffer;
 
     switch (Mode) {
@@ -135,6 +136,12 @@ static NTSTATUS Legal(PDEVICE_OBJECT Device, PIRP Irp, PIO_STACK_LOCATION Locati
     case GADGET_HOLD:
         IoMarkIrpPending(Irp);
         S.Held = Irp;
+        return STATUS_PENDING;
+    case GADGET_LINGER:
+        IoMarkIrpPending(Irp);
+        Complete(Irp, S.Status, S.Information);
+        for (ULONG i = 0; i < 1000 && !((volatile ULONG *)S.Major)[IRP_MJ_CLOSE]; i++)
+            KeDelayExecutionThread(KernelMode, FALSE, &Millisecond);
         return STATUS_PENDING;
     case GADGET_PEND_COMPLETED:
         IoMarkIrpPending(Irp);

@@ -15,6 +15,7 @@ enum gadget_mode {
     GADGET_FILL,           /* writes Information bytes of 0x5A to the buffer of the request */
     GADGET_QUEUE,          /* into the cancel-safe queue */
     GADGET_HOLD,           /* marks pending, no cancel routine, Held */
+    GADGET_LINGER,         /* marks pending, completes, and returns when the file is closed */
     GADGET_PEND_COMPLETED, /* marks pending, completes, returns STATUS_PENDING: legal */
     GADGET_PEND_UNMARKED,  /* returns STATUS_PENDING without a mark */
     GADGET_MARK_NOT_PENDING,
