@@ -142,6 +142,7 @@ static NTSTATUS Legal(PDEVICE_OBJECT Device, PIRP Irp, PIO_STACK_LOCATION Locati
         Complete(Irp, S.Status, S.Information);
         for (ULONG i = 0; i < 1000 && !((volatile ULONG *)S.Major)[IRP_MJ_CLOSE]; i++)
             KeDelayExecutionThread(KernelMode, FALSE, &Millisecond);
+        S.Lingered = S.Major[IRP_MJ_CLOSE];
         return STATUS_PENDING;
     case GADGET_PEND_COMPLETED:
         IoMarkIrpPending(Irp);

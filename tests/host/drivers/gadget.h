@@ -95,6 +95,7 @@ struct gadget_script {
     ULONG Major[IRP_MJ_MAXIMUM_FUNCTION + 1], Completions, Works, Unloads, Adds, PowerDone;
     ULONG Pnp[64], PnpCount;       /* minor functions in order */
     ULONG Sequence[64], Sequences; /* major functions but PNP, in order */
+    ULONG Lingered;                /* until the file was closed */
     HANDLE CreateProcess, CleanupProcess, CloseProcess, RequestProcess;
     ULONG CreateMode, CloseIrql, Is32bit, HasRelated, CreateFlags, CreateOptions, InputLength,
         OutputLength;
