@@ -14,11 +14,28 @@
 #define TUN_LINK_SPEED 100000000000ULL /* bit/s */
 #define TUN_NEGOTIATED 0xF             /* NDIS_LINK_STATE_..._AUTO_NEGOTIATED: all four */
 
+static const NDIS_OID Oids[] = {OID_GEN_MAXIMUM_TOTAL_SIZE,
+                                OID_GEN_CURRENT_LOOKAHEAD,
+                                OID_GEN_TRANSMIT_BUFFER_SPACE,
+                                OID_GEN_RECEIVE_BUFFER_SPACE,
+                                OID_GEN_TRANSMIT_BLOCK_SIZE,
+                                OID_GEN_RECEIVE_BLOCK_SIZE,
+                                OID_GEN_VENDOR_DESCRIPTION,
+                                OID_GEN_VENDOR_ID,
+                                OID_GEN_VENDOR_DRIVER_VERSION,
+                                OID_GEN_XMIT_OK,
+                                OID_GEN_RCV_OK,
+                                OID_GEN_CURRENT_PACKET_FILTER,
+                                OID_GEN_STATISTICS,
+                                OID_GEN_INTERRUPT_MODERATION,
+                                OID_GEN_LINK_PARAMETERS,
+                                OID_PNP_SET_POWER,
+                                OID_PNP_QUERY_POWER};
+
 static const NDIS_MINIPORT_ADAPTER_GENERAL_ATTRIBUTES General = {
     .Header =
         TUN_HEADER(MINIPORT_ADAPTER_GENERAL_ATTRIBUTES, MINIPORT_ADAPTER_GENERAL_ATTRIBUTES, 2),
     .MediaType = NdisMediumIP,
-    .PhysicalMediumType = NdisPhysicalMediumUnspecified,
     .MtuSize = WINTUN_MAX_PACKET,
     .MaxXmitLinkSpeed = TUN_LINK_SPEED,
     .XmitLinkSpeed = TUN_LINK_SPEED,
@@ -38,12 +55,13 @@ static const NDIS_MINIPORT_ADAPTER_GENERAL_ATTRIBUTES General = {
     .IfType = IF_TYPE_PROP_VIRTUAL,
     .SupportedStatistics = TUN_STATISTICS,
     .SupportedPauseFunctions = NdisPauseFunctionsUnsupported,
-    .SupportedOidList = (NDIS_OID *)OidList,
+    .SupportedOidList = (NDIS_OID *)Oids,
+    .SupportedOidListLength = sizeof(Oids),
     .AutoNegotiationFlags = TUN_NEGOTIATED,
 };
 
 /* The shell goes with its last reference: the miniport's own, or that of a file left open. */
-_Use_decl_annotations_ VOID AdapterDereference(TUN_ADAPTER *Adapter)
+VOID AdapterDereference(TUN_ADAPTER *Adapter)
 {
     if (InterlockedDecrement(&Adapter->References))
         return;
@@ -64,39 +82,29 @@ static VOID AdapterDestroy(TUN_ADAPTER *Adapter)
     AdapterDereference(Adapter);
 }
 
-static TUN_ADAPTER *AdapterCreate(NDIS_HANDLE Handle)
+static NDIS_STATUS AdapterCreate(TUN_ADAPTER *Adapter)
 {
     NET_BUFFER_LIST_POOL_PARAMETERS Lists = {
-        .Header = {.Type = NDIS_OBJECT_TYPE_DEFAULT,
-                   .Revision = NET_BUFFER_LIST_POOL_PARAMETERS_REVISION_1,
-                   .Size = NDIS_SIZEOF_NET_BUFFER_LIST_POOL_PARAMETERS_REVISION_1},
+        .Header = TUN_HEADER(DEFAULT, NET_BUFFER_LIST_POOL_PARAMETERS, 1),
         .fAllocateNetBuffer = TRUE,
         .PoolTag = TUN_TAG,
     };
-    TUN_ADAPTER *Adapter = PoolAlloc(sizeof(*Adapter));
 
-    if (!Adapter)
-        return NULL;
-    Adapter->References = 1;
-    Adapter->Handle = Handle;
-    Adapter->SessionId = 1;
-    Adapter->IsPaused = TRUE;
-    KeInitializeEvent(&Adapter->CompatClosed, NotificationEvent, FALSE);
-    KeInitializeEvent(&Adapter->Kick, SynchronizationEvent, FALSE);
-    KeInitializeEvent(&Adapter->LinkSettled, NotificationEvent, FALSE);
-    ReceiveCreate(Adapter);
-    ReadsCreate(Adapter);
     Adapter->RingGate = ExAllocateCacheAwareRundownProtection(Driver.PoolType, TUN_TAG);
     Adapter->FlowGate = ExAllocateCacheAwareRundownProtection(Driver.PoolType, TUN_TAG);
-    Adapter->Lists = NdisAllocateNetBufferListPool(Handle, &Lists);
-    if (!Adapter->RingGate || !Adapter->FlowGate || !Adapter->Lists) {
-        AdapterDestroy(Adapter);
-        return NULL;
-    }
+    Adapter->Lists = NdisAllocateNetBufferListPool(Adapter->Handle, &Lists);
+    if (!Adapter->RingGate || !Adapter->FlowGate || !Adapter->Lists)
+        return NDIS_STATUS_RESOURCES;
     /* Shut: there is no session yet, and NDIS begins with a paused adapter. */
     ExWaitForRundownProtectionReleaseCacheAware(Adapter->RingGate);
     ExWaitForRundownProtectionReleaseCacheAware(Adapter->FlowGate);
-    return Adapter;
+    KeInitializeEvent(&Adapter->CompatClosed, NotificationEvent, FALSE);
+    KeInitializeEvent(&Adapter->Kick, SynchronizationEvent, FALSE);
+    KeInitializeEvent(&Adapter->LinkSettled, NotificationEvent, FALSE);
+    ReadsCreate(Adapter);
+    Adapter->SessionId = 1;
+    Adapter->IsPaused = TRUE;
+    return NDIS_STATUS_SUCCESS;
 }
 
 static NDIS_STATUS AdapterSetAttributes(TUN_ADAPTER *Adapter)
@@ -109,11 +117,7 @@ static NDIS_STATUS AdapterSetAttributes(TUN_ADAPTER *Adapter)
                           NDIS_MINIPORT_ATTRIBUTES_SURPRISE_REMOVE_OK,
         .InterfaceType = NdisInterfaceInternal,
     };
-    NDIS_PM_CAPABILITIES Power = {
-        .Header = {.Type = NDIS_OBJECT_TYPE_DEFAULT,
-                   .Revision = NDIS_PM_CAPABILITIES_REVISION_1,
-                   .Size = NDIS_SIZEOF_NDIS_PM_CAPABILITIES_REVISION_1},
-    };
+    NDIS_PM_CAPABILITIES Power = {.Header = TUN_HEADER(DEFAULT, NDIS_PM_CAPABILITIES, 1)};
     NDIS_MINIPORT_ADAPTER_GENERAL_ATTRIBUTES Attributes = General;
 
     if (Driver.NdisVersion >= NDIS_RUNTIME_VERSION_630) {
@@ -122,7 +126,6 @@ static NDIS_STATUS AdapterSetAttributes(TUN_ADAPTER *Adapter)
         Power.Header.Revision = NDIS_PM_CAPABILITIES_REVISION_2;
         Power.Header.Size = NDIS_SIZEOF_NDIS_PM_CAPABILITIES_REVISION_2;
     }
-    Attributes.SupportedOidListLength = OidListBytes;
     Attributes.PowerManagementCapabilitiesEx = &Power;
     NDIS_STATUS Status = NdisMSetMiniportAttributes(
         Adapter->Handle, (NDIS_MINIPORT_ADAPTER_ATTRIBUTES *)&Registration);
@@ -133,13 +136,22 @@ static NDIS_STATUS AdapterSetAttributes(TUN_ADAPTER *Adapter)
 }
 
 /* Programs find the adapter when everything else has been done. */
-_Use_decl_annotations_ NDIS_STATUS AdapterInitialize(NDIS_HANDLE Handle, NDIS_HANDLE DriverContext,
-                                                     NDIS_MINIPORT_INIT_PARAMETERS *Parameters)
+NDIS_STATUS AdapterInitialize(NDIS_HANDLE Handle, NDIS_HANDLE DriverContext,
+                              NDIS_MINIPORT_INIT_PARAMETERS *Parameters)
 {
-    TUN_ADAPTER *Adapter = AdapterCreate(Handle);
+    TUN_ADAPTER *Adapter = PoolAlloc(sizeof(*Adapter));
+
     if (!Adapter)
         return NDIS_STATUS_RESOURCES;
-    NDIS_STATUS Status = AdapterSetAttributes(Adapter);
+    Adapter->References = 1;
+    Adapter->Handle = Handle;
+    for (ULONG Class = 0; Class < RTL_NUMBER_OF(Adapter->Classes); Class++) {
+        KeInitializeSpinLock(&Adapter->Classes[Class].Lock);
+        InitializeListHead(&Adapter->Classes[Class].Free);
+    }
+    NDIS_STATUS Status = AdapterCreate(Adapter);
+    if (Status == NDIS_STATUS_SUCCESS)
+        Status = AdapterSetAttributes(Adapter);
     if (Status == NDIS_STATUS_SUCCESS)
         Status = DeviceAdd(Adapter);
     if (Status != NDIS_STATUS_SUCCESS)
@@ -148,8 +160,7 @@ _Use_decl_annotations_ NDIS_STATUS AdapterInitialize(NDIS_HANDLE Handle, NDIS_HA
 }
 
 /* Waits for lists that the stack has, and for nobody else: sessions do not notice. */
-_Use_decl_annotations_ NDIS_STATUS AdapterPause(NDIS_HANDLE Context,
-                                                NDIS_MINIPORT_PAUSE_PARAMETERS *Parameters)
+NDIS_STATUS AdapterPause(NDIS_HANDLE Context, NDIS_MINIPORT_PAUSE_PARAMETERS *Parameters)
 {
     TUN_ADAPTER *Adapter = Context;
 
@@ -158,8 +169,7 @@ _Use_decl_annotations_ NDIS_STATUS AdapterPause(NDIS_HANDLE Context,
     return NDIS_STATUS_SUCCESS;
 }
 
-_Use_decl_annotations_ NDIS_STATUS AdapterRestart(NDIS_HANDLE Context,
-                                                  NDIS_MINIPORT_RESTART_PARAMETERS *Parameters)
+NDIS_STATUS AdapterRestart(NDIS_HANDLE Context, NDIS_MINIPORT_RESTART_PARAMETERS *Parameters)
 {
     TUN_ADAPTER *Adapter = Context;
 
@@ -168,15 +178,15 @@ _Use_decl_annotations_ NDIS_STATUS AdapterRestart(NDIS_HANDLE Context,
     return NDIS_STATUS_SUCCESS;
 }
 
-_Use_decl_annotations_ VOID AdapterPnpEvent(NDIS_HANDLE Context, NET_DEVICE_PNP_EVENT *Event)
+VOID AdapterPnpEvent(NDIS_HANDLE Context, NET_DEVICE_PNP_EVENT *Event)
 {
     TUN_ADAPTER *Adapter = Context;
 
     if (Event->DevicePnPEvent != NdisDevicePnPEventSurpriseRemoved)
         return;
     DriverLock();
+    SessionEndLocked(Adapter); /* first: once it is removed the worker looks after it no more */
     WriteRelease(&Adapter->IsRemoved, TRUE);
-    SessionEndLocked(Adapter);
     DriverUnlock();
 }
 
@@ -186,17 +196,16 @@ _Use_decl_annotations_ VOID AdapterPnpEvent(NDIS_HANDLE Context, NET_DEVICE_PNP_
  * worker is joined nothing is left that uses the handle. Files left open have the shell, whose
  * gates are shut for good.
  */
-_Use_decl_annotations_ VOID AdapterHalt(NDIS_HANDLE Context, NDIS_HALT_ACTION HaltAction)
+VOID AdapterHalt(NDIS_HANDLE Context, NDIS_HALT_ACTION HaltAction)
 {
     TUN_ADAPTER *Adapter = Context;
 
     DriverLock();
-    WriteRelease(&Adapter->IsRemoved, TRUE);
     SessionEndLocked(Adapter);
+    WriteRelease(&Adapter->IsRemoved, TRUE);
     DeviceRemoveLocked(Adapter);
     DriverUnlock();
     if (Adapter->Worker) {
-        WriteRelease(&Adapter->IsStopping, TRUE);
         KeSetEvent(&Adapter->Kick, EVENT_INCREMENT, FALSE);
         ZwWaitForSingleObject(Adapter->Worker, FALSE, NULL);
         ZwClose(Adapter->Worker);
@@ -206,7 +215,7 @@ _Use_decl_annotations_ VOID AdapterHalt(NDIS_HANDLE Context, NDIS_HALT_ACTION Ha
 }
 
 /* By the worker alone, so that what NDIS hears last is what is. */
-_Use_decl_annotations_ VOID AdapterIndicateLink(TUN_ADAPTER *Adapter)
+VOID AdapterIndicateLink(TUN_ADAPTER *Adapter)
 {
     const LONG IsUp = ReadAcquire(&Adapter->LinkWanted);
     NDIS_LINK_STATE Link = {

@@ -15,13 +15,11 @@ static PDRIVER_DISPATCH
 /* The adapter whose device this is, or NULL: not initialised yet, or halted. */
 static TUN_ADAPTER *CompatFindLocked(const DEVICE_OBJECT *Device)
 {
-    for (LIST_ENTRY *Entry = Driver.Adapters.Flink; Entry != &Driver.Adapters;
-         Entry = Entry->Flink) {
-        TUN_ADAPTER *Adapter = CONTAINING_RECORD(Entry, TUN_ADAPTER, Entry);
-        if (Adapter->Device == Device)
-            return Adapter;
-    }
-    return NULL;
+    TUN_ADAPTER *Adapter = Driver.Adapters;
+
+    while (Adapter && Adapter->Device != Device)
+        Adapter = Adapter->Next;
+    return Adapter;
 }
 
 /* NDIS lets anybody open the device, so access is checked here. */
@@ -39,7 +37,7 @@ static NTSTATUS CompatRegister(const DEVICE_OBJECT *Device, IRP *Irp)
     NTSTATUS Status = DeviceCheckAccess(Adapter, &Subject, FILE_WRITE_DATA, Irp->RequestorMode);
     SeReleaseSubjectContext(&Subject);
     if (NT_SUCCESS(Status))
-        Status = Adapter ? SessionRegister(Adapter, Irp, TRUE) : NDIS_STATUS_ADAPTER_NOT_READY;
+        Status = Adapter ? SessionRegister(Adapter, Irp) : NDIS_STATUS_ADAPTER_NOT_READY;
     if (Adapter)
         AdapterDereference(Adapter);
     return Status;
@@ -72,11 +70,14 @@ static VOID CompatRemove(const DEVICE_OBJECT *Device, BOOLEAN IsQuery)
     TUN_ADAPTER *Adapter = CompatFindLocked(Device);
     if (Adapter) {
         Adapter->IsRemoving = IsQuery;
+        if (IsQuery && Adapter->Session.Owner && !DeviceOwns(Adapter->Session.Owner)) {
+            Adapter->CompatFile = Adapter->Session.Owner;
+            KeClearEvent(&Adapter->CompatClosed);
+            SessionEndLocked(Adapter);
+        }
         IsOpen = IsQuery && Adapter->CompatFile;
         if (IsOpen)
             InterlockedIncrement(&Adapter->References);
-        if (IsQuery && Adapter->Session && Adapter->Session->IsCompat)
-            SessionEndLocked(Adapter);
     }
     DriverUnlock();
     if (!IsOpen)
@@ -104,7 +105,7 @@ static NTSTATUS NTAPI CompatDispatch(DEVICE_OBJECT *Device, IRP *Irp)
     return NdisDispatch[Major](Device, Irp);
 }
 
-_Use_decl_annotations_ VOID CompatInstall(DRIVER_OBJECT *DriverObject)
+VOID CompatInstall(DRIVER_OBJECT *DriverObject)
 {
     static const UCHAR Majors[] = {IRP_MJ_DEVICE_CONTROL, IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_PNP};
 

@@ -38,7 +38,7 @@ static const ULONG DefaultSecurity[] = {
 };
 C_ASSERT(sizeof(DefaultSecurity) == 112);
 
-_Use_decl_annotations_ NTSTATUS DeviceComplete(IRP *Irp, NTSTATUS Status, ULONG_PTR Information)
+NTSTATUS DeviceComplete(IRP *Irp, NTSTATUS Status, ULONG_PTR Information)
 {
     Irp->IoStatus.Status = Status;
     Irp->IoStatus.Information = Information;
@@ -46,15 +46,14 @@ _Use_decl_annotations_ NTSTATUS DeviceComplete(IRP *Irp, NTSTATUS Status, ULONG_
     return Status;
 }
 
-_Use_decl_annotations_ BOOLEAN DeviceOwns(const FILE_OBJECT *File)
+BOOLEAN DeviceOwns(const FILE_OBJECT *File)
 {
     return File && File->FsContext2 == &Marker;
 }
 
 /* No adapter: the default descriptor decides. */
-_Use_decl_annotations_ NTSTATUS DeviceCheckAccess(const TUN_ADAPTER *Adapter,
-                                                  SECURITY_SUBJECT_CONTEXT *Subject,
-                                                  ACCESS_MASK Desired, KPROCESSOR_MODE Mode)
+NTSTATUS DeviceCheckAccess(const TUN_ADAPTER *Adapter, SECURITY_SUBJECT_CONTEXT *Subject,
+                           ACCESS_MASK Desired, KPROCESSOR_MODE Mode)
 {
     PSECURITY_DESCRIPTOR Security =
         Adapter && Adapter->Security ? Adapter->Security : (PVOID)DefaultSecurity;
@@ -71,27 +70,23 @@ _Use_decl_annotations_ NTSTATUS DeviceCheckAccess(const TUN_ADAPTER *Adapter,
 
 /* ---- File sessions ---- */
 
-/* Session and ring are one block. */
-static NTSTATUS FileSessionBeginLocked(TUN_ADAPTER *Adapter, HANDLE Process)
+static NTSTATUS FileBeginLocked(TUN_ADAPTER *Adapter, HANDLE Process)
 {
-    TUN_SESSION *Session = PoolAlloc(sizeof(*Session) + TUN_FILE_CAPACITY + WINTUN_RING_OVERHEAD);
+    TUN_SESSION *Session = &Adapter->Session;
 
-    if (!Session)
+    Session->Memory = PoolAlloc(TUN_FILE_CAPACITY + WINTUN_RING_OVERHEAD);
+    if (!Session->Memory)
         return STATUS_INSUFFICIENT_RESOURCES;
-    Session->Kind = WintunSessionFile;
-    Session->Process = Process;
-    RingCreate(&Session->ToUser, (UCHAR *)(Session + 1), TUN_FILE_CAPACITY);
-    RingCreate(&Session->Read, (UCHAR *)(Session + 1), TUN_FILE_CAPACITY);
-    NTSTATUS Status = SessionBeginLocked(Adapter, Session);
-    if (!NT_SUCCESS(Status))
-        PoolFree(Session);
-    return Status;
+    RingCreate(&Session->ToUser, Session->Memory, TUN_FILE_CAPACITY);
+    RingCreate(&Session->Read, Session->Memory, TUN_FILE_CAPACITY);
+    return SessionBeginLocked(Adapter, Process, NULL);
 }
 
 /* Makes the file one of its process's session, which begins with the first read or write. */
 static NTSTATUS FileJoin(TUN_FILE *File, KPROCESSOR_MODE Mode)
 {
     TUN_ADAPTER *Adapter = File->Adapter;
+    TUN_SESSION *Session = &Adapter->Session;
     const HANDLE Process = Mode == UserMode ? PsGetCurrentProcessId() : NULL;
     const LONG Current = ReadNoFence(&Adapter->ReadSession);
     NTSTATUS Status = STATUS_SUCCESS;
@@ -101,29 +96,24 @@ static NTSTATUS FileJoin(TUN_FILE *File, KPROCESSOR_MODE Mode)
     DriverLock();
     if (File->Member == TUN_MEMBER_CLOSED)
         Status = STATUS_FILE_FORCED_CLOSED;
-    else if (Adapter->IsStarting)
+    else if (!Session->Kind && !Adapter->IsStarting)
+        Status = FileBeginLocked(Adapter, Process);
+    else if (Session->Kind != WintunSessionFile || Session->Process != Process)
         Status = STATUS_ALREADY_INITIALIZED;
-    else if (!Adapter->Session)
-        Status = FileSessionBeginLocked(Adapter, Process);
-    TUN_SESSION *Session = Adapter->Session;
-    if (NT_SUCCESS(Status) && File->Member != Session->Id) {
-        if (Session->Kind == WintunSessionFile && Session->Process == Process) {
-            WriteNoFence(&File->Member, Session->Id);
-            Session->Files++;
-        } else {
-            Status = STATUS_ALREADY_INITIALIZED;
-        }
+    if (NT_SUCCESS(Status) && File->Member != Adapter->SessionId) {
+        WriteNoFence(&File->Member, Adapter->SessionId);
+        Session->Files++;
     }
     DriverUnlock();
     if (NT_SUCCESS(Status))
-        SessionAwaitLink(Adapter);
+        KeWaitForSingleObject(&Adapter->LinkSettled, Executive, KernelMode, FALSE, NULL);
     return Status;
 }
 
 /* ---- Bundles ---- */
 
 /* Bytes of the first record, and its packet's; 0 when it is malformed. Size is read once. */
-_Use_decl_annotations_ ULONG BundleRecord(const UCHAR *Bundle, ULONG Left, ULONG *Size)
+ULONG BundleRecord(const UCHAR *Bundle, ULONG Left, ULONG *Size)
 {
     const WINTUN_BUNDLE_RECORD *Record = (const WINTUN_BUNDLE_RECORD *)Bundle;
 
@@ -217,7 +207,7 @@ static VOID NTAPI ReadsCanceled(IO_CSQ *Csq, IRP *Irp)
     DeviceComplete(Irp, STATUS_CANCELLED, 0);
 }
 
-_Use_decl_annotations_ VOID ReadsCreate(TUN_ADAPTER *Adapter)
+VOID ReadsCreate(TUN_ADAPTER *Adapter)
 {
     KeInitializeSpinLock(&Adapter->ReadLock);
     InitializeListHead(&Adapter->Reads);
@@ -225,7 +215,7 @@ _Use_decl_annotations_ VOID ReadsCreate(TUN_ADAPTER *Adapter)
                       ReadsCanceled);
 }
 
-_Use_decl_annotations_ VOID ReadsAllow(TUN_ADAPTER *Adapter, LONG SessionId)
+VOID ReadsAllow(TUN_ADAPTER *Adapter, LONG SessionId)
 {
     KIRQL Irql;
 
@@ -245,7 +235,7 @@ static VOID ReadsCancel(TUN_ADAPTER *Adapter, PVOID Context, NTSTATUS Status)
 }
 
 /* Completes what ended sessions have left. */
-_Use_decl_annotations_ VOID ReadsFlush(TUN_ADAPTER *Adapter)
+VOID ReadsFlush(TUN_ADAPTER *Adapter)
 {
     ReadsCancel(Adapter, Adapter, STATUS_FILE_FORCED_CLOSED);
 }
@@ -256,9 +246,8 @@ static BOOLEAN ReadServe(TUN_ADAPTER *Adapter)
     IRP *Irp = NULL;
     ULONG Size, Used = 0;
     const UCHAR *Packet;
-    KIRQL Irql;
 
-    TUN_SESSION *Session = GateEnter(Adapter, &Irql);
+    TUN_SESSION *Session = GateEnter(Adapter);
     if (!Session)
         return FALSE;
     if (Session->Kind == WintunSessionFile && RingPeek(&Session->Read, &Packet, &Size) == RingDone)
@@ -267,7 +256,7 @@ static BOOLEAN ReadServe(TUN_ADAPTER *Adapter)
         Used = BundleFill(&Session->Read,
                           MmGetSystemAddressForMdlSafe(Irp->MdlAddress, Driver.MapPriority),
                           IoGetCurrentIrpStackLocation(Irp)->Parameters.Read.Length);
-    GateLeave(Adapter, Irql);
+    GateLeave(Adapter);
     if (!Irp)
         return FALSE;
     Count(Adapter, WintunToUserSignals, 1);
@@ -277,25 +266,28 @@ static BOOLEAN ReadServe(TUN_ADAPTER *Adapter)
 
 /*
  * Brings packets and reads together, after either has come. One caller at a time is inside, without
- * a lock; one who finds it busy leaves a mark, and the one inside looks again. When its turns are
- * used up the worker goes on, so that no sender serves the others for ever. The caller must not be
- * one who can be suspended: at DISPATCH_LEVEL, in a critical region, or the worker.
+ * a lock and at DISPATCH_LEVEL, where it cannot be suspended; one who finds it busy leaves a mark,
+ * and the one inside looks again. When its turns are used up the worker goes on, so that nobody
+ * serves the others for ever.
  */
-_Use_decl_annotations_ VOID ReadsPump(TUN_ADAPTER *Adapter, ULONG Turns)
+VOID ReadsPump(TUN_ADAPTER *Adapter)
 {
-    LONG Seen;
+    const KIRQL Irql = KeRaiseIrqlToDpcLevel();
+    ULONG Turns = TUN_PUMP_TURNS;
+    LONG Seen = InterlockedIncrement(&Adapter->Pump);
 
-    if (InterlockedIncrement(&Adapter->Pump) != 1)
-        return;
-    do {
-        Seen = ReadAcquire(&Adapter->Pump);
-        while (Turns && ReadServe(Adapter))
-            Turns--;
-    } while (Turns && InterlockedCompareExchange(&Adapter->Pump, 0, Seen) != Seen);
-    if (Turns)
-        return;
-    InterlockedExchange(&Adapter->Pump, 0);
-    KeSetEvent(&Adapter->Kick, EVENT_INCREMENT, FALSE);
+    if (Seen == 1) {
+        do {
+            Seen = ReadAcquire(&Adapter->Pump);
+            while (Turns && ReadServe(Adapter))
+                Turns--;
+        } while (Turns && InterlockedCompareExchange(&Adapter->Pump, 0, Seen) != Seen);
+        if (!Turns) {
+            InterlockedExchange(&Adapter->Pump, 0);
+            KeSetEvent(&Adapter->Kick, EVENT_INCREMENT, FALSE);
+        }
+    }
+    KeLowerIrql(Irql);
 }
 
 /* ---- Requests ---- */
@@ -318,12 +310,9 @@ static NTSTATUS FileOpen(IRP *Irp, IO_STACK_LOCATION *Stack)
         return STATUS_INSUFFICIENT_RESOURCES;
 
     DriverLock();
-    for (LIST_ENTRY *Entry = Driver.Adapters.Flink; Entry != &Driver.Adapters && !File->Adapter;
-         Entry = Entry->Flink) {
-        TUN_ADAPTER *Adapter = CONTAINING_RECORD(Entry, TUN_ADAPTER, Entry);
-        if (RtlEqualUnicodeString(&Name, &Adapter->Name, TRUE))
-            File->Adapter = Adapter;
-    }
+    File->Adapter = Driver.Adapters;
+    while (File->Adapter && !RtlEqualUnicodeString(&Name, &File->Adapter->Name, TRUE))
+        File->Adapter = File->Adapter->Next;
     if (File->Adapter)
         Status = DeviceCheckAccess(File->Adapter, &Security->AccessState->SubjectSecurityContext,
                                    Security->DesiredAccess, Mode);
@@ -341,10 +330,14 @@ static NTSTATUS FileOpen(IRP *Irp, IO_STACK_LOCATION *Stack)
     return STATUS_SUCCESS;
 }
 
-/* Pends, always: the read may be completed before this returns. */
+/*
+ * Pends, always: once it is queued the read may be completed and its file closed before this
+ * returns, so the file is held, and with it the adapter, the device and the image.
+ */
 static NTSTATUS FileRead(TUN_FILE *File, IRP *Irp, ULONG Bytes)
 {
     TUN_ADAPTER *Adapter = File->Adapter;
+    FILE_OBJECT *FileObject = IoGetCurrentIrpStackLocation(Irp)->FileObject;
 
     if (Bytes < WINTUN_BUNDLE_MIN_READ)
         return DeviceComplete(Irp, STATUS_INVALID_PARAMETER, 0);
@@ -353,13 +346,13 @@ static NTSTATUS FileRead(TUN_FILE *File, IRP *Irp, ULONG Bytes)
     NTSTATUS Status = FileJoin(File, Irp->RequestorMode);
     if (!NT_SUCCESS(Status))
         return DeviceComplete(Irp, Status, 0);
+    ObReferenceObject(FileObject);
     IoMarkIrpPending(Irp);
     Status = IoCsqInsertIrpEx(&Adapter->Csq, Irp, NULL, NULL);
     if (!NT_SUCCESS(Status))
         DeviceComplete(Irp, Status, 0);
-    KeEnterCriticalRegion();
-    ReadsPump(Adapter, TUN_PUMP_TURNS);
-    KeLeaveCriticalRegion();
+    ReadsPump(Adapter);
+    ObDereferenceObject(FileObject);
     return STATUS_PENDING;
 }
 
@@ -400,12 +393,9 @@ static NTSTATUS FileQuery(TUN_ADAPTER *Adapter, IRP *Irp, ULONG Bytes, ULONG_PTR
     if (Bytes < FIELD_OFFSET(WINTUN_QUERY, DriverVersion))
         return STATUS_BUFFER_TOO_SMALL;
     DriverLock();
-    if (Adapter->Session) {
-        Answer.SessionKind = Adapter->Session->Kind;
-        Answer.OwnerProcess = (ULONG_PTR)Adapter->Session->Process;
-        Answer.LinkUp = TRUE;
-        Answer.QueueCount = 1;
-    }
+    Answer.SessionKind = Adapter->Session.Kind;
+    Answer.OwnerProcess = (ULONG_PTR)Adapter->Session.Process;
+    Answer.LinkUp = Answer.QueueCount = Answer.SessionKind != WintunSessionNone;
     DriverUnlock();
     for (ULONG Counter = 0; Counter < WintunCounterCount; Counter++)
         Answer.Counters[Counter] = (ULONG64)ReadNoFence64(&Adapter->Counters[Counter]);
@@ -417,7 +407,7 @@ static NTSTATUS FileQuery(TUN_ADAPTER *Adapter, IRP *Irp, ULONG Bytes, ULONG_PTR
 static NTSTATUS FileControl(TUN_FILE *File, IRP *Irp, IO_STACK_LOCATION *Stack, ULONG_PTR *Written)
 {
     if (Stack->Parameters.DeviceIoControl.IoControlCode == WINTUN_IOCTL_REGISTER_RINGS)
-        return SessionRegister(File->Adapter, Irp, FALSE);
+        return SessionRegister(File->Adapter, Irp);
     if (Stack->Parameters.DeviceIoControl.IoControlCode != WINTUN_IOCTL_QUERY)
         return STATUS_INVALID_DEVICE_REQUEST;
     return FileQuery(File->Adapter, Irp, Stack->Parameters.DeviceIoControl.OutputBufferLength,
@@ -537,7 +527,7 @@ static SECURITY_DESCRIPTOR *SecurityRead(DEVICE_OBJECT *Pdo)
 }
 
 /* Shows the adapter to programs; the first makes the device. */
-_Use_decl_annotations_ NTSTATUS DeviceAdd(TUN_ADAPTER *Adapter)
+NTSTATUS DeviceAdd(TUN_ADAPTER *Adapter)
 {
     DEVICE_OBJECT *Pdo, *Next;
 
@@ -549,17 +539,23 @@ _Use_decl_annotations_ NTSTATUS DeviceAdd(TUN_ADAPTER *Adapter)
     DriverLock();
     if (!DeviceHandle)
         Status = DeviceCreateLocked();
-    if (NT_SUCCESS(Status))
-        InsertTailList(&Driver.Adapters, &Adapter->Entry);
+    if (NT_SUCCESS(Status)) {
+        Adapter->Next = Driver.Adapters;
+        Driver.Adapters = Adapter;
+    }
     DriverUnlock();
     return Status;
 }
 
 /* The last takes the device with it: a device object of the driver's would prevent its unload. */
-_Use_decl_annotations_ VOID DeviceRemoveLocked(TUN_ADAPTER *Adapter)
+VOID DeviceRemoveLocked(TUN_ADAPTER *Adapter)
 {
-    RemoveEntryList(&Adapter->Entry);
-    if (!IsListEmpty(&Driver.Adapters))
+    TUN_ADAPTER **Link = &Driver.Adapters;
+
+    while (*Link != Adapter)
+        Link = &(*Link)->Next;
+    *Link = Adapter->Next;
+    if (Driver.Adapters)
         return;
     NdisDeregisterDeviceEx(DeviceHandle);
     DeviceHandle = NULL;

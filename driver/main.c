@@ -10,7 +10,7 @@
 
 TUN_DRIVER Driver;
 
-_Use_decl_annotations_ PVOID PoolAlloc(SIZE_T Bytes)
+PVOID PoolAlloc(SIZE_T Bytes)
 {
     if (Driver.AllocatePool2)
         return Driver.AllocatePool2(POOL_FLAG_NON_PAGED, Bytes, TUN_TAG);
@@ -20,21 +20,10 @@ _Use_decl_annotations_ PVOID PoolAlloc(SIZE_T Bytes)
     return Memory;
 }
 
-_Use_decl_annotations_ VOID PoolFree(PVOID Memory)
+VOID PoolFree(PVOID Memory)
 {
     if (Memory)
         ExFreePoolWithTag(Memory, TUN_TAG);
-}
-
-/* A mutex, because some holders wait for a gate; it also keeps its holder from being suspended. */
-VOID DriverLock(VOID)
-{
-    KeWaitForSingleObject(&Driver.Mutex, Executive, KernelMode, FALSE, NULL);
-}
-
-VOID DriverUnlock(VOID)
-{
-    KeReleaseMutex(&Driver.Mutex, FALSE);
 }
 
 /* No adapter is left, so the process callback finds nothing; after its removal it does not run. */
@@ -50,8 +39,7 @@ static VOID NTAPI CancelNothing(NDIS_HANDLE Context, PVOID Id) {}
 static VOID NTAPI ShutdownNothing(NDIS_HANDLE Context, NDIS_SHUTDOWN_ACTION Action) {}
 
 DRIVER_INITIALIZE DriverEntry;
-_Use_decl_annotations_ NTSTATUS DriverEntry(DRIVER_OBJECT *DriverObject,
-                                            UNICODE_STRING *RegistryPath)
+NTSTATUS DriverEntry(DRIVER_OBJECT *DriverObject, UNICODE_STRING *RegistryPath)
 {
     UNICODE_STRING AllocatePool2 = RTL_CONSTANT_STRING(L"ExAllocatePool2");
     NDIS_MINIPORT_DRIVER_CHARACTERISTICS Miniport = {
@@ -92,7 +80,6 @@ _Use_decl_annotations_ NTSTATUS DriverEntry(DRIVER_OBJECT *DriverObject,
     Driver.MapPriority = NormalPagePriority | (HasNoExecute ? MdlMappingNoExecute : 0);
     *(PVOID *)&Driver.AllocatePool2 = MmGetSystemRoutineAddress(&AllocatePool2);
     KeInitializeMutex(&Driver.Mutex, 0);
-    InitializeListHead(&Driver.Adapters);
 
     NTSTATUS Status = PsSetCreateProcessNotifyRoutine(SessionProcessNotify, FALSE);
     if (!NT_SUCCESS(Status))

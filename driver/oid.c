@@ -6,44 +6,19 @@
  */
 #include "tun.h"
 
-const NDIS_OID OidList[] = {
-    OID_GEN_MAXIMUM_TOTAL_SIZE,
-    OID_GEN_CURRENT_LOOKAHEAD,
-    OID_GEN_TRANSMIT_BUFFER_SPACE,
-    OID_GEN_RECEIVE_BUFFER_SPACE,
-    OID_GEN_TRANSMIT_BLOCK_SIZE,
-    OID_GEN_RECEIVE_BLOCK_SIZE,
-    OID_GEN_VENDOR_DESCRIPTION,
-    OID_GEN_VENDOR_ID,
-    OID_GEN_VENDOR_DRIVER_VERSION,
-    OID_GEN_XMIT_OK,
-    OID_GEN_RCV_OK,
-    OID_GEN_CURRENT_PACKET_FILTER,
-    OID_GEN_STATISTICS,
-    OID_GEN_INTERRUPT_MODERATION,
-    OID_GEN_LINK_PARAMETERS,
-    OID_PNP_SET_POWER,
-    OID_PNP_QUERY_POWER,
-};
-const ULONG OidListBytes = sizeof(OidList);
-
-static NDIS_STATUS OidAnswer(NDIS_OID_REQUEST *Request, const VOID *Data, ULONG Bytes, ULONG Needed)
+/* A counter is cut for who has room for 32 bits only, and is told of the rest. */
+static NDIS_STATUS OidAnswer(NDIS_OID_REQUEST *Request, const VOID *Data, ULONG Bytes)
 {
-    Request->DATA.QUERY_INFORMATION.BytesNeeded = Needed;
-    if (Request->DATA.QUERY_INFORMATION.InformationBufferLength < Bytes)
+    const UINT Room = Request->DATA.QUERY_INFORMATION.InformationBufferLength;
+
+    Request->DATA.QUERY_INFORMATION.BytesNeeded = Bytes;
+    if (Bytes == sizeof(LONG64) && Room >= sizeof(ULONG) && Room < Bytes)
+        Bytes = sizeof(ULONG);
+    if (Room < Bytes)
         return NDIS_STATUS_BUFFER_TOO_SHORT;
     RtlCopyMemory(Request->DATA.QUERY_INFORMATION.InformationBuffer, Data, Bytes);
     Request->DATA.QUERY_INFORMATION.BytesWritten = Bytes;
     return NDIS_STATUS_SUCCESS;
-}
-
-/* Who has room for 32 bits only gets the low ones, and is told of the rest. */
-static NDIS_STATUS OidAnswerCounter(NDIS_OID_REQUEST *Request, const LONG64 volatile *Counter)
-{
-    const LONG64 Value = ReadNoFence64(Counter);
-    const UINT Room = Request->DATA.QUERY_INFORMATION.InformationBufferLength;
-    const BOOLEAN IsShort = Room >= sizeof(ULONG) && Room < sizeof(Value);
-    return OidAnswer(Request, &Value, IsShort ? sizeof(ULONG) : sizeof(Value), sizeof(Value));
 }
 
 /* Every packet counts as unicast, and as one thing: carried, an error (too long) or discarded. */
@@ -64,20 +39,19 @@ static NDIS_STATUS OidAnswerStatistics(NDIS_OID_REQUEST *Request, const LONG64 v
         Info.ifInDiscards += ReadNoFence64(&Of[Counter]);
     for (ULONG Counter = WintunToUserNoSession; Counter <= WintunToUserInaccessible; Counter++)
         Info.ifOutDiscards += Counter == WintunToUserTooLong ? 0 : ReadNoFence64(&Of[Counter]);
-    return OidAnswer(Request, &Info, Info.Header.Size, Info.Header.Size);
+    return OidAnswer(Request, &Info, Info.Header.Size);
 }
 
 static NDIS_STATUS OidQuery(const TUN_ADAPTER *Adapter, NDIS_OID_REQUEST *Request)
 {
     static const CHAR Description[] = "Wintun Tunnel";
     static const NDIS_INTERRUPT_MODERATION_PARAMETERS Moderation = {
-        .Header = {.Type = NDIS_OBJECT_TYPE_DEFAULT,
-                   .Revision = NDIS_INTERRUPT_MODERATION_PARAMETERS_REVISION_1,
-                   .Size = sizeof(Moderation)},
+        .Header = {NDIS_OBJECT_TYPE_DEFAULT, NDIS_INTERRUPT_MODERATION_PARAMETERS_REVISION_1,
+                   sizeof(Moderation)},
         .InterruptModeration = NdisInterruptModerationNotSupported,
     };
-
-    ULONG Number = WINTUN_MAX_PACKET;
+    LONG64 Number = WINTUN_MAX_PACKET; /* little-endian, so that its first bytes are a ULONG */
+    ULONG Bytes = sizeof(ULONG);
 
     Request->DATA.QUERY_INFORMATION.BytesWritten = 0;
     switch (Request->DATA.QUERY_INFORMATION.Oid) {
@@ -95,22 +69,26 @@ static NDIS_STATUS OidQuery(const TUN_ADAPTER *Adapter, NDIS_OID_REQUEST *Reques
     case OID_GEN_VENDOR_DRIVER_VERSION:
         Number = TUN_VERSION_MAJOR << 16 | TUN_VERSION_MINOR;
         break;
-    case OID_GEN_VENDOR_DESCRIPTION:
-        return OidAnswer(Request, Description, sizeof(Description), sizeof(Description));
     case OID_GEN_XMIT_OK:
-        return OidAnswerCounter(Request, &Adapter->Counters[WintunToUserPackets]);
+        Number = ReadNoFence64(&Adapter->Counters[WintunToUserPackets]);
+        Bytes = sizeof(Number);
+        break;
     case OID_GEN_RCV_OK:
-        return OidAnswerCounter(Request, &Adapter->Counters[WintunToStackPackets]);
+        Number = ReadNoFence64(&Adapter->Counters[WintunToStackPackets]);
+        Bytes = sizeof(Number);
+        break;
+    case OID_GEN_VENDOR_DESCRIPTION:
+        return OidAnswer(Request, Description, sizeof(Description));
     case OID_GEN_STATISTICS:
         return OidAnswerStatistics(Request, Adapter->Counters);
     case OID_GEN_INTERRUPT_MODERATION:
-        return OidAnswer(Request, &Moderation, sizeof(Moderation), sizeof(Moderation));
+        return OidAnswer(Request, &Moderation, sizeof(Moderation));
     case OID_PNP_QUERY_POWER:
         return NDIS_STATUS_SUCCESS;
     default:
         return NDIS_STATUS_NOT_SUPPORTED;
     }
-    return OidAnswer(Request, &Number, sizeof(Number), sizeof(Number));
+    return OidAnswer(Request, &Number, Bytes);
 }
 
 /* Nothing that can be set changes anything here; before sleep, NDIS pauses the adapter itself. */
@@ -139,7 +117,7 @@ static NDIS_STATUS OidSet(NDIS_OID_REQUEST *Request)
 }
 
 /* The direct and the synchronous path: nothing is offered there. */
-_Use_decl_annotations_ NDIS_STATUS OidDirect(NDIS_HANDLE Context, NDIS_OID_REQUEST *Request)
+NDIS_STATUS OidDirect(NDIS_HANDLE Context, NDIS_OID_REQUEST *Request)
 {
     const NDIS_REQUEST_TYPE Type = Request->RequestType;
 
@@ -147,7 +125,7 @@ _Use_decl_annotations_ NDIS_STATUS OidDirect(NDIS_HANDLE Context, NDIS_OID_REQUE
 }
 
 /* After surprise removal nothing is accepted (MiniportDevicePnPEventNotify). */
-_Use_decl_annotations_ NDIS_STATUS OidRequest(NDIS_HANDLE Context, NDIS_OID_REQUEST *Request)
+NDIS_STATUS OidRequest(NDIS_HANDLE Context, NDIS_OID_REQUEST *Request)
 {
     const TUN_ADAPTER *Adapter = Context;
 

@@ -11,10 +11,10 @@
 
 /* A packet on its way through the stack. The MDL begins at the packet: nothing is before it. */
 typedef struct TUN_BUFFER {
-    LIST_ENTRY Entry;      /* while free */
-    MDL *Mdl;              /* ours; a filter may have put another in front of it */
-    NET_BUFFER_LIST *List; /* while in a batch */
+    LIST_ENTRY Entry; /* while free */
     ULONG Size, Class;
+    MDL Mdl; /* a filter may have put another in front of it */
+    PFN_NUMBER Pages[ADDRESS_AND_SIZE_TO_SPAN_PAGES(PAGE_SIZE - 1, 0x10000)];
     DECLSPEC_ALIGN(16) UCHAR Data[];
 } TUN_BUFFER;
 
@@ -38,24 +38,14 @@ typedef struct TUN_COPIES {
 
 static TUN_BUFFER *BufferCreate(ULONG Class)
 {
-    const ULONG Bytes = Classes[Class].Bytes;
-    TUN_BUFFER *Buffer = PoolAlloc(sizeof(*Buffer) + Bytes);
-    MDL *Mdl = Buffer ? IoAllocateMdl(Buffer->Data, Bytes, FALSE, FALSE, NULL) : NULL;
+    TUN_BUFFER *Buffer = PoolAlloc(sizeof(*Buffer) + Classes[Class].Bytes);
 
-    if (!Mdl) {
-        PoolFree(Buffer);
+    if (!Buffer)
         return NULL;
-    }
-    MmBuildMdlForNonPagedPool(Mdl);
-    Buffer->Mdl = Mdl;
+    MmInitializeMdl(&Buffer->Mdl, Buffer->Data, Classes[Class].Bytes);
+    MmBuildMdlForNonPagedPool(&Buffer->Mdl);
     Buffer->Class = Class;
     return Buffer;
-}
-
-static VOID BufferDestroy(TUN_BUFFER *Buffer)
-{
-    IoFreeMdl(Buffer->Mdl);
-    PoolFree(Buffer);
 }
 
 /* Under the flow gate, so that halt, which follows pause, finds every buffer given back. */
@@ -85,25 +75,17 @@ static VOID BufferPut(TUN_ADAPTER *Adapter, TUN_BUFFER *Buffer)
     if (ReadNoFence(&Adapter->LinkWanted))
         ExInterlockedInsertHeadList(&To->Free, &Buffer->Entry, &To->Lock);
     else
-        BufferDestroy(Buffer);
-}
-
-_Use_decl_annotations_ VOID ReceiveCreate(TUN_ADAPTER *Adapter)
-{
-    for (ULONG Class = 0; Class < RTL_NUMBER_OF(Classes); Class++) {
-        KeInitializeSpinLock(&Adapter->Classes[Class].Lock);
-        InitializeListHead(&Adapter->Classes[Class].Free);
-    }
+        PoolFree(Buffer);
 }
 
 /* Frees what no session needs. */
-_Use_decl_annotations_ VOID ReceiveTrim(TUN_ADAPTER *Adapter)
+VOID ReceiveTrim(TUN_ADAPTER *Adapter)
 {
     for (ULONG Class = 0; Class < RTL_NUMBER_OF(Classes);) {
         TUN_CLASS *From = &Adapter->Classes[Class];
         LIST_ENTRY *Entry = ExInterlockedRemoveHeadList(&From->Free, &From->Lock);
         if (Entry)
-            BufferDestroy(CONTAINING_RECORD(Entry, TUN_BUFFER, Entry));
+            PoolFree(CONTAINING_RECORD(Entry, TUN_BUFFER, Entry));
         else
             Class++;
     }
@@ -148,29 +130,49 @@ static NET_BUFFER_LIST *BufferEnlist(TUN_ADAPTER *Adapter, TUN_BUFFER *Buffer)
 {
     const BOOLEAN IsIpv4 = Buffer->Size >= 20 && Buffer->Data[0] >> 4 == 4;
     const BOOLEAN IsIp = IsIpv4 || (Buffer->Size >= 40 && Buffer->Data[0] >> 4 == 6);
-    NET_BUFFER_LIST *List = NULL;
+    NET_BUFFER_LIST *Nbl = NULL;
 
-    Buffer->Mdl->Next = NULL;
+    Buffer->Mdl.Next = NULL;
     if (IsIp)
-        List = NdisAllocateNetBufferAndNetBufferList(Adapter->Lists, 0, 0, Buffer->Mdl, 0,
-                                                     Buffer->Size);
-    Buffer->List = List;
-    Count(Adapter, IsIp ? WintunToStackNoMemory : WintunToStackNotIp, List == NULL);
-    if (!List)
+        Nbl = NdisAllocateNetBufferAndNetBufferList(Adapter->Lists, 0, 0, &Buffer->Mdl, 0,
+                                                    Buffer->Size);
+    if (!Nbl) {
+        Count(Adapter, IsIp ? WintunToStackNoMemory : WintunToStackNotIp, 1);
+        BufferPut(Adapter, Buffer);
         return NULL;
-    NET_BUFFER_LIST_STATUS(List) = NDIS_STATUS_SUCCESS;
-    NET_BUFFER_LIST_MINIPORT_RESERVED(List)[0] = Buffer;
-    NET_BUFFER_LIST_INFO(List, NetBufferListFrameType) =
+    }
+    NET_BUFFER_LIST_STATUS(Nbl) = NDIS_STATUS_SUCCESS;
+    NET_BUFFER_LIST_MINIPORT_RESERVED(Nbl)[0] = Buffer;
+    NET_BUFFER_LIST_INFO(Nbl, NetBufferListFrameType) =
         (PVOID)(ULONG_PTR)(IsIpv4 ? 0x0008 : 0xDD86);
-    NdisSetNblFlag(List, IsIpv4 ? NDIS_NBL_FLAGS_IS_IPV4 : NDIS_NBL_FLAGS_IS_IPV6);
-    List->SourceHandle = Adapter->Handle;
-    return List;
+    NdisSetNblFlag(Nbl, IsIpv4 ? NDIS_NBL_FLAGS_IS_IPV4 : NDIS_NBL_FLAGS_IS_IPV6);
+    Nbl->SourceHandle = Adapter->Handle;
+    return Nbl;
+}
+
+/*
+ * MiniportReturnNetBufferLists. Releasing the flow gate is the very last access: pause may return,
+ * and halt free what is here, before this function has.
+ */
+VOID ReceiveReturn(NDIS_HANDLE Context, NET_BUFFER_LIST *Nbl, ULONG ReturnFlags)
+{
+    TUN_ADAPTER *Adapter = Context;
+    ULONG Returned = 0;
+
+    for (NET_BUFFER_LIST *Next; Nbl; Nbl = Next, Returned++) {
+        TUN_BUFFER *Buffer = NET_BUFFER_LIST_MINIPORT_RESERVED(Nbl)[0];
+        Next = NET_BUFFER_LIST_NEXT_NBL(Nbl);
+        NdisFreeNetBufferList(Nbl);
+        BufferPut(Adapter, Buffer);
+    }
+    ExReleaseRundownProtectionCacheAwareEx(Adapter->FlowGate, Returned);
 }
 
 /*
  * Indicates the batch and gives back the rest. A list that the stack keeps also keeps one of the
- * references to the flow gate. With the resources flag all are ours again when the call returns,
- * and are found in Buffers: NDIS may have changed their links.
+ * references to the flow gate. With the resources flag all are ours again when the call returns, in
+ * the chain that they were in (ProtocolReceiveNetBufferLists: "must restore the original linked
+ * list").
  */
 static VOID BatchEnd(TUN_COPIES *Batch)
 {
@@ -181,57 +183,33 @@ static VOID BatchEnd(TUN_COPIES *Batch)
         NDIS_RECEIVE_FLAGS_DISPATCH_LEVEL | (Batch->IsLow ? NDIS_RECEIVE_FLAGS_RESOURCES : 0);
 
     for (ULONG Index = 0; Index < Batch->Taken; Index++) {
-        TUN_BUFFER *Buffer = Batch->Buffers[Index];
-        *Last = BufferEnlist(Adapter, Buffer);
-        if (!*Last) {
-            BufferPut(Adapter, Buffer);
+        *Last = BufferEnlist(Adapter, Batch->Buffers[Index]);
+        if (!*Last)
             continue;
-        }
         Last = &NET_BUFFER_LIST_NEXT_NBL(*Last);
-        Batch->Buffers[Lists++] = Buffer;
-        Bytes += Buffer->Size;
-        Ipv4 += Buffer->Data[0] >> 4 == 4;
+        Lists++;
+        Bytes += Batch->Buffers[Index]->Size;
+        Ipv4 += Batch->Buffers[Index]->Data[0] >> 4 == 4;
     }
-    *Last = NULL;
-    Count(Adapter, WintunToStackPackets, Lists);
-    Count(Adapter, WintunToStackBytes, Bytes);
-    Count(Adapter, WintunToStackIndications, Lists != 0);
-    Flags |= Ipv4 == 0 || Ipv4 == Lists ? NDIS_RECEIVE_FLAGS_SINGLE_ETHER_TYPE : 0;
-    if (Lists)
+    if (Lists) {
+        Count(Adapter, WintunToStackPackets, Lists);
+        Count(Adapter, WintunToStackBytes, Bytes);
+        Count(Adapter, WintunToStackIndications, 1);
+        Flags |= Ipv4 == 0 || Ipv4 == Lists ? NDIS_RECEIVE_FLAGS_SINGLE_ETHER_TYPE : 0;
         NdisMIndicateReceiveNetBufferLists(Adapter->Handle, First, 0, Lists, Flags);
-    for (; Lists && Batch->IsLow; Lists--) {
-        NdisFreeNetBufferList(Batch->Buffers[Lists - 1]->List);
-        BufferPut(Adapter, Batch->Buffers[Lists - 1]);
+        if (Batch->IsLow)
+            ReceiveReturn(Adapter, First, 0);
     }
     if (Batch->IsFlowing)
         ExReleaseRundownProtectionCacheAwareEx(Adapter->FlowGate, TUN_BATCH + 1 - Lists);
     KeLowerIrql(Batch->Irql);
 }
 
-/*
- * MiniportReturnNetBufferLists. Releasing the flow gate is the very last access: pause may return,
- * and halt free what is here, before this function has.
- */
-_Use_decl_annotations_ VOID ReceiveReturn(NDIS_HANDLE Context, NET_BUFFER_LIST *List,
-                                          ULONG ReturnFlags)
-{
-    TUN_ADAPTER *Adapter = Context;
-    ULONG Returned = 0;
-
-    for (NET_BUFFER_LIST *Next; List; List = Next, Returned++) {
-        TUN_BUFFER *Buffer = NET_BUFFER_LIST_MINIPORT_RESERVED(List)[0];
-        Next = NET_BUFFER_LIST_NEXT_NBL(List);
-        NdisFreeNetBufferList(List);
-        BufferPut(Adapter, Buffer);
-    }
-    ExReleaseRundownProtectionCacheAwareEx(Adapter->FlowGate, Returned);
-}
-
 /* ---- Where packets come from ---- */
 
 /* A framed bundle. Its program may change it meanwhile, so each record is checked again when used.
  */
-_Use_decl_annotations_ VOID ReceiveBundle(TUN_ADAPTER *Adapter, const UCHAR *Bundle, ULONG Left)
+VOID ReceiveBundle(TUN_ADAPTER *Adapter, const UCHAR *Bundle, ULONG Left)
 {
     TUN_COPIES Batch;
 
@@ -246,63 +224,43 @@ _Use_decl_annotations_ VOID ReceiveBundle(TUN_ADAPTER *Adapter, const UCHAR *Bun
     }
 }
 
-/* One batch from the ring; TRUE when there was anything in it. */
-static BOOLEAN RingDrain(TUN_ADAPTER *Adapter)
+/*
+ * One batch from the ring; TRUE when there was anything in it. With Moved, for a worker about to
+ * sleep: tells the client so first. The fence pairs with the one of a client between its store of
+ * Tail and its load of Alertable: should there be something after all, it is found here. Moved is
+ * the client's event, referenced since the session may end meanwhile, or NULL.
+ */
+static BOOLEAN RingDrain(TUN_ADAPTER *Adapter, KEVENT **Moved)
 {
     TUN_COPIES Batch;
     const UCHAR *Packet;
     ULONG Bytes;
-    KIRQL Irql;
 
     BatchBegin(&Batch, Adapter);
-    TUN_SESSION *Session = GateEnter(Adapter, &Irql);
-    if (Session && Session->Kind == WintunSessionRings) {
+    TUN_SESSION *Session = GateEnter(Adapter);
+    if (Session && Session->Kind == WintunSessionRings && !Session->ToStack.HasEnded) {
         TUN_RING *Ring = &Session->ToStack;
-        if (Ring->IsArmed)
-            WriteNoFence(Ring->Alertable, FALSE);
-        Ring->IsArmed = FALSE;
+        if (Moved || Ring->IsArmed)
+            WriteNoFence(Ring->Alertable, Moved != NULL);
+        Ring->IsArmed = Moved != NULL;
+        if (Moved) {
+            KeMemoryBarrier();
+            *Moved = Ring->TailMoved;
+            ObReferenceObject(*Moved);
+        }
         TUN_RESULT Result = RingPeek(Ring, &Packet, &Bytes);
         while (Result == RingDone && BatchAdd(&Batch, Packet, Bytes)) {
             RingPass(Ring, Bytes);
             Result = RingPeek(Ring, &Packet, &Bytes);
         }
-        Ring->HasEnded |= Result == RingCorrupt;
-        if (Batch.Seen || Result == RingCorrupt)
+        Ring->HasEnded = Result == RingCorrupt;
+        if (Batch.Seen || Ring->HasEnded)
             RingRelease(Ring);
     }
     if (Session)
-        GateLeave(Adapter, Irql);
+        GateLeave(Adapter);
     BatchEnd(&Batch);
     return Batch.Seen != 0;
-}
-
-/*
- * Tells the client that the worker is about to sleep. The fence pairs with the one of a client
- * between its store of Tail and its load of Alertable: should there be something after all, the
- * sleep ends at once. The client's event, referenced since the session may end meanwhile, or NULL.
- */
-static KEVENT *RingArm(TUN_ADAPTER *Adapter)
-{
-    KEVENT *Moved = NULL;
-    const UCHAR *Packet;
-    ULONG Bytes;
-    KIRQL Irql;
-
-    TUN_SESSION *Session = GateEnter(Adapter, &Irql);
-    if (!Session)
-        return NULL;
-    TUN_RING *Ring = &Session->ToStack;
-    if (Session->Kind == WintunSessionRings && !Ring->HasEnded) {
-        Ring->IsArmed = TRUE;
-        WriteNoFence(Ring->Alertable, TRUE);
-        KeMemoryBarrier();
-        if (RingPeek(Ring, &Packet, &Bytes) != RingEmpty)
-            KeSetEvent(&Adapter->Kick, EVENT_INCREMENT, FALSE);
-        Moved = Ring->TailMoved;
-        ObReferenceObject(Moved);
-    }
-    GateLeave(Adapter, Irql);
-    return Moved;
 }
 
 /*
@@ -314,12 +272,15 @@ static KEVENT *RingArm(TUN_ADAPTER *Adapter)
 static BOOLEAN WorkerSleep(TUN_ADAPTER *Adapter, BOOLEAN IsBounded)
 {
     LARGE_INTEGER Timeout = {.QuadPart = -10 * 10000LL};
-    KEVENT *Moved = RingArm(Adapter);
-    PVOID Objects[] = {&Adapter->Kick, Moved};
-    const NTSTATUS Status =
-        KeWaitForMultipleObjects(Moved ? 2 : 1, Objects, WaitAny, Executive, KernelMode, FALSE,
-                                 Moved && IsBounded ? &Timeout : NULL, NULL);
+    PVOID Objects[] = {&Adapter->Kick, NULL};
+    KEVENT *Moved = NULL;
+    NTSTATUS Status = STATUS_SUCCESS;
 
+    if (!RingDrain(Adapter, &Moved)) {
+        Objects[1] = Moved;
+        Status = KeWaitForMultipleObjects(Moved ? 2 : 1, Objects, WaitAny, Executive, KernelMode,
+                                          FALSE, Moved && IsBounded ? &Timeout : NULL, NULL);
+    }
     if (Moved) {
         KeClearEvent(Moved);
         ObDereferenceObject(Moved);
@@ -333,24 +294,25 @@ static BOOLEAN WorkerSleep(TUN_ADAPTER *Adapter, BOOLEAN IsBounded)
  * the session only inside the gate and waits only with its own event at hand, so neither a
  * session's end nor halt has to do more than to set that.
  */
-_Use_decl_annotations_ VOID ReceiveWorker(PVOID Context)
+VOID ReceiveWorker(PVOID Context)
 {
     TUN_ADAPTER *Adapter = Context;
-    BOOLEAN IsBusy, IsBounded = TRUE;
 
-    while (!ReadAcquire(&Adapter->IsStopping)) {
+    for (BOOLEAN IsBounded = TRUE;; IsBounded = WorkerSleep(Adapter, IsBounded)) {
+        const BOOLEAN IsLast = ReadAcquire(&Adapter->IsRemoved) != FALSE;
         AdapterIndicateLink(Adapter);
-        ReadsPump(Adapter, MAXULONG);
+        ReadsPump(Adapter);
         ReadsFlush(Adapter);
         if (!ReadNoFence(&Adapter->LinkWanted))
             ReceiveTrim(Adapter);
+        if (IsLast)
+            return;
         for (ULONG Spins = 0; Spins < TUN_SPINS; Spins++) {
-            IsBusy = RingDrain(Adapter);
-            Spins = IsBusy ? 0 : Spins;
-            IsBounded |= IsBusy;
+            if (RingDrain(Adapter, NULL)) {
+                Spins = 0;
+                IsBounded = TRUE;
+            }
             YieldProcessor();
         }
-        IsBounded = WorkerSleep(Adapter, IsBounded);
     }
-    KeSetEvent(&Adapter->LinkSettled, EVENT_INCREMENT, FALSE);
 }

@@ -16,54 +16,38 @@ static const NDIS_STATUS LossStatus[] = {
     [WintunToUserInaccessible] = NDIS_STATUS_FAILURE,
 };
 
-/* A place in a chain; Nb is NULL at the end. */
-typedef struct TUN_PLACE {
-    NET_BUFFER_LIST *Nbl;
+/* The driver's field of a NET_BUFFER, its own until the chain goes back: a packet to be carried. */
+typedef struct TUN_PACKET {
+    struct TUN_PACKET *Next;
     NET_BUFFER *Nb;
-} TUN_PLACE;
+    NET_BUFFER_LIST *Nbl;
+} TUN_PACKET;
+C_ASSERT(sizeof(TUN_PACKET) <= RTL_FIELD_SIZE(NET_BUFFER, MiniportReserved));
 
-/* A chain on its way. What becomes of it is counted here, and in the adapter when it is given back.
- */
+/* What is left of a chain on its way. */
 typedef struct TUN_CHAIN {
-    TUN_PLACE At;
+    TUN_ADAPTER *Adapter;
+    TUN_PACKET *First;
     ULONG Budget; /* bytes to try for in the next turn */
-    ULONG64 Tally[WintunToUserSignals + 1];
 } TUN_CHAIN;
 
-static TUN_PLACE PlaceOf(NET_BUFFER_LIST *Nbl, NET_BUFFER *Nb)
+static ULONG PacketRecordBytes(const TUN_PACKET *Packet)
 {
-    while (!Nb && NET_BUFFER_LIST_NEXT_NBL(Nbl)) {
-        Nbl = NET_BUFFER_LIST_NEXT_NBL(Nbl);
-        Nb = NET_BUFFER_LIST_FIRST_NB(Nbl);
-    }
-    return (TUN_PLACE){Nbl, Nb};
-}
-
-static TUN_PLACE PlaceNext(TUN_PLACE At)
-{
-    return PlaceOf(At.Nbl, NET_BUFFER_NEXT_NB(At.Nb));
-}
-
-/* Bytes of the packet's record, 0 once it is lost. The field is ours until the chain goes back. */
-static ULONG_PTR *PlaceRecord(TUN_PLACE At)
-{
-    return (ULONG_PTR *)&NET_BUFFER_MINIPORT_RESERVED(At.Nb)[0];
+    return RingRecordBytes(NET_BUFFER_DATA_LENGTH(Packet->Nb));
 }
 
 /* One cause, one counter; a list keeps the reason of the first packet it lost. */
-static VOID ChainLose(TUN_CHAIN *Chain, TUN_PLACE At, ULONG Reason)
+static VOID PacketLose(TUN_ADAPTER *Adapter, NET_BUFFER_LIST *Nbl, ULONG Reason)
 {
-    *PlaceRecord(At) = 0;
-    Chain->Tally[Reason]++;
-    if (NET_BUFFER_LIST_STATUS(At.Nbl) == NDIS_STATUS_SUCCESS)
-        NET_BUFFER_LIST_STATUS(At.Nbl) = LossStatus[Reason];
+    Count(Adapter, Reason, 1);
+    if (NET_BUFFER_LIST_STATUS(Nbl) == NDIS_STATUS_SUCCESS)
+        NET_BUFFER_LIST_STATUS(Nbl) = LossStatus[Reason];
 }
 
-static VOID ChainLoseUpTo(TUN_CHAIN *Chain, const NET_BUFFER *End, ULONG Reason)
+static VOID ChainLose(TUN_CHAIN *Chain, const TUN_PACKET *End, ULONG Reason)
 {
-    for (; Chain->At.Nb != End; Chain->At = PlaceNext(Chain->At))
-        if (*PlaceRecord(Chain->At))
-            ChainLose(Chain, Chain->At, Reason);
+    for (; Chain->First != End; Chain->First = Chain->First->Next)
+        PacketLose(Chain->Adapter, Chain->First->Nbl, Reason);
 }
 
 /*
@@ -90,33 +74,52 @@ static BOOLEAN PacketCopy(const NET_BUFFER *Nb, UCHAR *To)
     return TRUE;
 }
 
-/* Measures the chain, once: from here on PlaceRecord tells what is to be carried. */
-static VOID ChainMeasure(TUN_CHAIN *Chain, ULONG Refusal)
+/* Why a packet cannot be carried, or 0. */
+static ULONG PacketRefusal(const NET_BUFFER *Nb)
 {
-    for (TUN_PLACE At = Chain->At; At.Nb; At = PlaceNext(At)) {
-        if (Refusal)
-            ChainLose(Chain, At, Refusal);
-        else if (NET_BUFFER_DATA_LENGTH(At.Nb) > WINTUN_MAX_PACKET)
-            ChainLose(Chain, At, WintunToUserTooLong);
-        else if (!PacketCopy(At.Nb, NULL))
-            ChainLose(Chain, At, WintunToUserInaccessible);
-        else
-            *PlaceRecord(At) = RingRecordBytes(NET_BUFFER_DATA_LENGTH(At.Nb));
+    if (NET_BUFFER_DATA_LENGTH(Nb) > WINTUN_MAX_PACKET)
+        return WintunToUserTooLong;
+    return PacketCopy(Nb, NULL) ? 0 : WintunToUserInaccessible;
+}
+
+/* Measures the lists, once, and chains what is to be carried. Refusal: nothing is, for that reason.
+ */
+static VOID ChainMake(TUN_CHAIN *Chain, NET_BUFFER_LIST *Nbl, NDIS_STATUS Status, ULONG Refusal)
+{
+    TUN_PACKET **Last = &Chain->First;
+
+    for (; Nbl; Nbl = NET_BUFFER_LIST_NEXT_NBL(Nbl)) {
+        NET_BUFFER_LIST_STATUS(Nbl) = Status;
+        for (NET_BUFFER *Nb = NET_BUFFER_LIST_FIRST_NB(Nbl); Nb; Nb = NET_BUFFER_NEXT_NB(Nb)) {
+            const ULONG Reason = Refusal ? Refusal : PacketRefusal(Nb);
+            if (Reason) {
+                PacketLose(Chain->Adapter, Nbl, Reason);
+            } else {
+                *Last = (TUN_PACKET *)NET_BUFFER_MINIPORT_RESERVED(Nb);
+                **Last = (TUN_PACKET){.Nb = Nb, .Nbl = Nbl};
+                Last = &(*Last)->Next;
+            }
+        }
     }
 }
 
 /* Fills the room with the packets up to End. */
-static VOID ChainCopy(TUN_CHAIN *Chain, const NET_BUFFER *End, const TUN_RING *Ring, ULONG Offset)
+static VOID ChainCopy(TUN_CHAIN *Chain, const TUN_PACKET *End, TUN_RING *Ring, TUN_ROOM *Room)
 {
-    for (; Chain->At.Nb != End; Chain->At = PlaceNext(Chain->At)) {
-        if (!*PlaceRecord(Chain->At))
-            continue;
-        const ULONG Bytes = NET_BUFFER_DATA_LENGTH(Chain->At.Nb);
-        WriteULongNoFence((ULONG volatile *)(Ring->Data + Offset), Bytes);
-        PacketCopy(Chain->At.Nb, Ring->Data + Offset + WINTUN_RING_RECORD);
-        Offset = (Offset + RingRecordBytes(Bytes)) & (Ring->Capacity - 1);
-        Chain->Tally[WintunToUserPackets]++;
-        Chain->Tally[WintunToUserBytes] += Bytes;
+    ULONG Offset = Room->Start, Packets = 0, Bytes = 0;
+
+    for (; Chain->First != End; Chain->First = Chain->First->Next, Packets++) {
+        const ULONG Size = NET_BUFFER_DATA_LENGTH(Chain->First->Nb);
+        WriteULongNoFence((ULONG volatile *)(Ring->Data + Offset), Size);
+        PacketCopy(Chain->First->Nb, Ring->Data + Offset + WINTUN_RING_RECORD);
+        Offset = (Offset + RingRecordBytes(Size)) & (Ring->Capacity - 1);
+        Bytes += Size;
+    }
+    Count(Chain->Adapter, WintunToUserPackets, Packets);
+    Count(Chain->Adapter, WintunToUserBytes, Bytes);
+    if (RingCommit(Ring, Room) && Ring->TailMoved) {
+        KeSetEvent(Ring->TailMoved, EVENT_INCREMENT, FALSE);
+        Count(Chain->Adapter, WintunToUserSignals, 1);
     }
 }
 
@@ -126,72 +129,53 @@ static VOID ChainCopy(TUN_CHAIN *Chain, const NET_BUFFER *End, const TUN_RING *R
  */
 static VOID ChainTurn(TUN_CHAIN *Chain, TUN_RING *Ring)
 {
-    TUN_PLACE End = Chain->At;
+    const TUN_PACKET *End = Chain->First;
+    ULONG Bytes = 0;
     TUN_ROOM Room;
-    ULONG Bytes = 0, Packets = 0;
 
-    for (; End.Nb && (!Packets || Bytes + *PlaceRecord(End) <= Chain->Budget);
-         End = PlaceNext(End)) {
-        Bytes += (ULONG)*PlaceRecord(End);
-        Packets += *PlaceRecord(End) != 0;
-    }
-    const TUN_RESULT Result = Packets ? RingReserve(Ring, Bytes, &Room) : RingEmpty;
-    if (Result == RingFull && Packets > 1) {
+    do {
+        Bytes += PacketRecordBytes(End);
+        End = End->Next;
+    } while (End && Bytes + PacketRecordBytes(End) <= Chain->Budget);
+    const TUN_RESULT Result = RingReserve(Ring, Bytes, &Room);
+    if (Result == RingDone)
+        ChainCopy(Chain, End, Ring, &Room);
+    else if (Result == RingFull && Chain->First->Next != End)
         Chain->Budget = Bytes / 2;
-    } else if (Result != RingDone) { /* RingEmpty: all were lost before, nothing is left to lose */
-        ChainLoseUpTo(Chain, End.Nb, Result == RingFull ? WintunToUserFull : WintunToUserCorrupt);
-    } else {
-        ChainCopy(Chain, End.Nb, Ring, Room.Start);
-        if (RingCommit(Ring, &Room) && Ring->TailMoved) {
-            KeSetEvent(Ring->TailMoved, EVENT_INCREMENT, FALSE);
-            Chain->Tally[WintunToUserSignals]++;
-        }
-    }
-}
-
-/* All of the chain, with the ring gate for one turn at a time. */
-static VOID ChainCarry(TUN_CHAIN *Chain, TUN_ADAPTER *Adapter)
-{
-    KIRQL Irql;
-
-    for (TUN_SESSION *Session; Chain->At.Nb; GateLeave(Adapter, Irql)) {
-        Session = GateEnter(Adapter, &Irql);
-        if (!Session) {
-            ChainLoseUpTo(Chain, NULL, WintunToUserNoSession);
-            return;
-        }
-        ChainTurn(Chain, &Session->ToUser);
-    }
-    if (ReadNoFence(&Adapter->ReadSession))
-        ReadsPump(Adapter, TUN_PUMP_TURNS);
+    else
+        ChainLose(Chain, End, Result == RingFull ? WintunToUserFull : WintunToUserCorrupt);
 }
 
 /*
  * MiniportSendNetBufferLists. The reference comes first and state after it. NDIS waits for it when
  * it pauses the adapter (MiniportPause); after surprise removal nothing is accepted any more
- * (MiniportDevicePnPEventNotify). At DISPATCH_LEVEL throughout: see tun.h.
+ * (MiniportDevicePnPEventNotify). At DISPATCH_LEVEL throughout: see tun.h. The ring gate is held
+ * for one turn at a time.
  */
-_Use_decl_annotations_ VOID SendNetBufferLists(NDIS_HANDLE Context, NET_BUFFER_LIST *First,
-                                               NDIS_PORT_NUMBER Port, ULONG SendFlags)
+VOID SendNetBufferLists(NDIS_HANDLE Context, NET_BUFFER_LIST *First, NDIS_PORT_NUMBER Port,
+                        ULONG SendFlags)
 {
     TUN_ADAPTER *Adapter = Context;
-    TUN_CHAIN Chain = {.At = PlaceOf(First, NET_BUFFER_LIST_FIRST_NB(First)),
-                       .Budget = TUN_TURN_BYTES};
+    TUN_CHAIN Chain = {.Adapter = Adapter, .Budget = TUN_TURN_BYTES};
     const KIRQL Irql = KeRaiseIrqlToDpcLevel();
     const BOOLEAN IsFlowing = ExAcquireRundownProtectionCacheAware(Adapter->FlowGate);
     const BOOLEAN IsRemoved = ReadNoFence(&Adapter->IsRemoved) != FALSE;
-
     ULONG Refusal = IsFlowing && !IsRemoved ? 0 : WintunToUserPaused;
+
     if (!Refusal && !ReadNoFence(&Adapter->LinkWanted))
         Refusal = WintunToUserNoSession;
-
-    for (NET_BUFFER_LIST *Nbl = First; Nbl; Nbl = NET_BUFFER_LIST_NEXT_NBL(Nbl))
-        NET_BUFFER_LIST_STATUS(Nbl) = IsRemoved ? NDIS_STATUS_NOT_ACCEPTED : NDIS_STATUS_SUCCESS;
-    ChainMeasure(&Chain, Refusal);
-    if (!Refusal)
-        ChainCarry(&Chain, Adapter);
-    for (ULONG Counter = 0; Counter < RTL_NUMBER_OF(Chain.Tally); Counter++)
-        Count(Adapter, Counter, Chain.Tally[Counter]);
+    ChainMake(&Chain, First, IsRemoved ? NDIS_STATUS_NOT_ACCEPTED : NDIS_STATUS_SUCCESS, Refusal);
+    while (Chain.First) {
+        TUN_SESSION *Session = GateEnter(Adapter);
+        if (Session) {
+            ChainTurn(&Chain, &Session->ToUser);
+            GateLeave(Adapter);
+        } else {
+            ChainLose(&Chain, NULL, WintunToUserNoSession);
+        }
+    }
+    if (!Refusal && ReadNoFence(&Adapter->ReadSession))
+        ReadsPump(Adapter);
     NdisMSendNetBufferListsComplete(Adapter->Handle, First,
                                     NDIS_SEND_COMPLETE_FLAGS_DISPATCH_LEVEL);
     if (IsFlowing)

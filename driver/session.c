@@ -18,7 +18,7 @@ static DECLSPEC_NOINLINE BOOLEAN PagesLock(MDL *Mdl, KPROCESSOR_MODE Mode)
     return TRUE;
 }
 
-_Use_decl_annotations_ VOID RingCreate(TUN_RING *Ring, UCHAR *Base, ULONG Capacity)
+VOID RingCreate(TUN_RING *Ring, UCHAR *Base, ULONG Capacity)
 {
     Ring->Head = (ULONG volatile *)(Base + offsetof(WINTUN_RING, Head));
     Ring->Tail = (ULONG volatile *)(Base + offsetof(WINTUN_RING, Tail));
@@ -29,159 +29,145 @@ _Use_decl_annotations_ VOID RingCreate(TUN_RING *Ring, UCHAR *Base, ULONG Capaci
     InitializeListHead(&Ring->Open);
 }
 
-/* A program's ring: what was made of it stays in Ring for RingDestroy, also on failure. */
-static NTSTATUS RingMap(TUN_RING *Ring, const WINTUN_REGISTER_RING *Request,
+/*
+ * A program's ring, whose word at CursorAt is where we begin. What was made of it stays in Ring for
+ * SessionDestroy, also on failure.
+ */
+static NTSTATUS RingMap(TUN_RING *Ring, const WINTUN_REGISTER_RING *Request, ULONG CursorAt,
                         ACCESS_MASK EventAccess, KPROCESSOR_MODE Mode)
 {
     const ULONG Capacity = Request->RingSize - WINTUN_RING_OVERHEAD;
     const ULONG_PTR Address = (ULONG_PTR)Request->Ring;
-    PVOID Event;
 
     if (Capacity < WINTUN_RING_MIN_CAPACITY || Capacity > WINTUN_RING_MAX_CAPACITY ||
         Capacity & (Capacity - 1) || !Request->TailMoved || !Address || Address != Request->Ring ||
         Address % WINTUN_RING_ALIGNMENT || Address + Request->RingSize < Address)
         return STATUS_INVALID_PARAMETER;
-    NTSTATUS Status = ObReferenceObjectByHandle((HANDLE)(ULONG_PTR)Request->TailMoved, EventAccess,
-                                                *ExEventObjectType, Mode, &Event, NULL);
+    NTSTATUS Status =
+        ObReferenceObjectByHandle((HANDLE)(ULONG_PTR)Request->TailMoved, EventAccess,
+                                  *ExEventObjectType, Mode, (PVOID *)&Ring->TailMoved, NULL);
     if (!NT_SUCCESS(Status))
         return Status;
-    Ring->TailMoved = Event;
     /* For the real address: an unaligned ring spans one page more than its size tells. */
-    MDL *Mdl = IoAllocateMdl((PVOID)Address, Request->RingSize, FALSE, FALSE, NULL);
-    if (!Mdl)
+    Ring->Mdl = IoAllocateMdl((PVOID)Address, Request->RingSize, FALSE, FALSE, NULL);
+    if (!Ring->Mdl)
         return STATUS_INSUFFICIENT_RESOURCES;
-    if (!PagesLock(Mdl, Mode)) {
-        IoFreeMdl(Mdl);
+    if (!PagesLock(Ring->Mdl, Mode))
         return STATUS_INVALID_USER_BUFFER;
-    }
-    Ring->Mdl = Mdl;
-    UCHAR *Base = MmGetSystemAddressForMdlSafe(Mdl, Driver.MapPriority);
+    UCHAR *Base = MmGetSystemAddressForMdlSafe(Ring->Mdl, Driver.MapPriority);
     if (!Base)
         return STATUS_INSUFFICIENT_RESOURCES;
     RingCreate(Ring, Base, Capacity);
-    return STATUS_SUCCESS;
+    Ring->Cursor = ReadULongNoFence((ULONG volatile *)(Base + CursorAt));
+    Ring->HasEnded = Ring->Cursor >= Capacity;
+    return Ring->HasEnded || Ring->Cursor % WINTUN_RING_ALIGNMENT == 0 ? STATUS_SUCCESS
+                                                                       : STATUS_INVALID_PARAMETER;
 }
 
 static VOID RingDestroy(TUN_RING *Ring)
 {
-    if (Ring->Mdl) {
+    if (Ring->Mdl && Ring->Mdl->MdlFlags & MDL_PAGES_LOCKED)
         MmUnlockPages(Ring->Mdl); /* takes the system mapping with it */
+    if (Ring->Mdl)
         IoFreeMdl(Ring->Mdl);
-    }
     if (Ring->TailMoved)
         ObDereferenceObject(Ring->TailMoved);
 }
 
 static VOID SessionDestroy(TUN_SESSION *Session)
 {
-    if (!Session)
-        return;
     RingDestroy(&Session->ToUser);
     RingDestroy(&Session->ToStack);
-    PoolFree(Session);
-}
-
-/* The request in the layout of a 64-bit program; the short one is for 32-bit programs alone. */
-static NTSTATUS RequestRead(const IRP *Irp, WINTUN_REGISTER_RINGS *Request)
-{
-    const ULONG Bytes =
-        IoGetCurrentIrpStackLocation(Irp)->Parameters.DeviceIoControl.InputBufferLength;
-    const WINTUN_REGISTER_RINGS_32 *Short = Irp->AssociatedIrp.SystemBuffer;
-
-    if (Bytes == sizeof(*Request)) {
-        RtlCopyMemory(Request, Irp->AssociatedIrp.SystemBuffer, sizeof(*Request));
-        return STATUS_SUCCESS;
-    }
-    if (Bytes != sizeof(*Short) || !IoIs32bitProcess((IRP *)Irp))
-        return STATUS_INVALID_PARAMETER;
-    *Request = (WINTUN_REGISTER_RINGS){
-        .ToUser = {Short->ToUser.RingSize, 0, Short->ToUser.Ring, Short->ToUser.TailMoved},
-        .ToStack = {Short->ToStack.RingSize, 0, Short->ToStack.Ring, Short->ToStack.TailMoved},
-    };
-    return STATUS_SUCCESS;
-}
-
-/* In the order in which existing clients see the statuses. */
-static NTSTATUS SessionMap(TUN_SESSION *Session, const IRP *Irp)
-{
-    TUN_RING *ToUser = &Session->ToUser, *ToStack = &Session->ToStack;
-    WINTUN_REGISTER_RINGS Request;
-
-    NTSTATUS Status = RequestRead(Irp, &Request);
-    if (NT_SUCCESS(Status))
-        Status = RingMap(ToUser, &Request.ToUser, EVENT_MODIFY_STATE, Irp->RequestorMode);
-    if (!NT_SUCCESS(Status))
-        return Status;
-    ToUser->Cursor = ReadULongNoFence(ToUser->Tail);
-    if (ToUser->Cursor >= ToUser->Capacity || ToUser->Cursor % WINTUN_RING_ALIGNMENT)
-        return STATUS_INVALID_PARAMETER;
-
-    Status =
-        RingMap(ToStack, &Request.ToStack, SYNCHRONIZE | EVENT_MODIFY_STATE, Irp->RequestorMode);
-    if (!NT_SUCCESS(Status))
-        return Status;
-    ToStack->Cursor = ReadULongNoFence(ToStack->Head);
-    ToStack->HasEnded = ToStack->Cursor >= ToStack->Capacity;
-    RingRelease(ToStack);
-    return !ToStack->HasEnded && ToStack->Cursor % WINTUN_RING_ALIGNMENT ? STATUS_INVALID_PARAMETER
-                                                                         : STATUS_SUCCESS;
+    PoolFree(Session->Memory);
+    RtlZeroMemory(Session, sizeof(*Session));
 }
 
 /*
- * Begins a session that is complete; the gate opens last. The worker is made once for all sessions,
- * because ending one must not wait for it.
+ * Makes a session of a request, in the order in which existing clients see the statuses. The short
+ * layout is for 32-bit programs alone.
  */
-_Use_decl_annotations_ NTSTATUS SessionBeginLocked(TUN_ADAPTER *Adapter, TUN_SESSION *Session)
+static NTSTATUS SessionMap(TUN_SESSION *Session, IRP *Irp)
 {
-    OBJECT_ATTRIBUTES Attributes;
+    const IO_STACK_LOCATION *Stack = IoGetCurrentIrpStackLocation(Irp);
+    const ULONG Bytes = Stack->Parameters.DeviceIoControl.InputBufferLength;
+    const WINTUN_REGISTER_RINGS_32 *Short = Irp->AssociatedIrp.SystemBuffer;
+    WINTUN_REGISTER_RINGS Request;
 
-    if (Adapter->IsRemoving || Adapter->IsRemoved)
-        return NDIS_STATUS_ADAPTER_NOT_READY;
+    if (Bytes == sizeof(Request))
+        RtlCopyMemory(&Request, Irp->AssociatedIrp.SystemBuffer, sizeof(Request));
+    else if (Bytes == sizeof(*Short) && IoIs32bitProcess(Irp))
+        Request = (WINTUN_REGISTER_RINGS){
+            .ToUser = {Short->ToUser.RingSize, 0, Short->ToUser.Ring, Short->ToUser.TailMoved},
+            .ToStack = {Short->ToStack.RingSize, 0, Short->ToStack.Ring, Short->ToStack.TailMoved},
+        };
+    else
+        return STATUS_INVALID_PARAMETER;
+    NTSTATUS Status = RingMap(&Session->ToUser, &Request.ToUser, offsetof(WINTUN_RING, Tail),
+                              EVENT_MODIFY_STATE, Irp->RequestorMode);
+    if (NT_SUCCESS(Status) && Session->ToUser.HasEnded)
+        Status = STATUS_INVALID_PARAMETER;
+    if (NT_SUCCESS(Status))
+        Status = RingMap(&Session->ToStack, &Request.ToStack, offsetof(WINTUN_RING, Head),
+                         SYNCHRONIZE | EVENT_MODIFY_STATE, Irp->RequestorMode);
+    if (NT_SUCCESS(Status))
+        RingRelease(&Session->ToStack);
+    return Status;
+}
+
+/*
+ * Begins the session that was made, or destroys it: of rings when it has an owner, else of files.
+ * The gate opens last. The worker is made once for all sessions, because ending one must not wait
+ * for it.
+ */
+NTSTATUS SessionBeginLocked(TUN_ADAPTER *Adapter, HANDLE Process, FILE_OBJECT *Owner)
+{
+    TUN_SESSION *Session = &Adapter->Session;
+    OBJECT_ATTRIBUTES Attributes;
+    NTSTATUS Status = STATUS_SUCCESS;
+
     InitializeObjectAttributes(&Attributes, NULL, OBJ_KERNEL_HANDLE, NULL, NULL);
-    if (!Adapter->Worker &&
-        !NT_SUCCESS(PsCreateSystemThread(&Adapter->Worker, THREAD_ALL_ACCESS, &Attributes, NULL,
-                                         NULL, ReceiveWorker, Adapter))) {
-        Adapter->Worker = NULL;
-        return STATUS_UNSUCCESSFUL;
+    if (Adapter->IsRemoving || Adapter->IsRemoved)
+        Status = NDIS_STATUS_ADAPTER_NOT_READY;
+    else if (!Adapter->Worker &&
+             !NT_SUCCESS(PsCreateSystemThread(&Adapter->Worker, THREAD_ALL_ACCESS, &Attributes,
+                                              NULL, NULL, ReceiveWorker, Adapter)))
+        Status = STATUS_UNSUCCESSFUL;
+    if (!NT_SUCCESS(Status)) {
+        SessionDestroy(Session);
+        return Status;
     }
+    Session->Kind = Owner ? WintunSessionRings : WintunSessionFile;
+    Session->Owner = Owner;
+    Session->Process = Process;
     Adapter->SessionId += 2;
-    Session->Id = Adapter->SessionId;
-    Adapter->Session = Session;
-    if (Session->IsCompat) {
-        Adapter->CompatFile = Session->Owner;
-        KeClearEvent(&Adapter->CompatClosed);
-    }
     KeClearEvent(&Adapter->LinkSettled);
     WriteRelease(&Adapter->LinkWanted, TRUE);
-    ReadsAllow(Adapter, Session->Kind == WintunSessionFile ? Session->Id : 0);
+    ReadsAllow(Adapter, Owner ? 0 : Adapter->SessionId);
     KeMemoryBarrier();
     ExReInitializeRundownProtectionCacheAware(Adapter->RingGate);
     KeSetEvent(&Adapter->Kick, EVENT_INCREMENT, FALSE);
     return STATUS_SUCCESS;
 }
 
-/* The caller's session has its link when it returns. Without the mutex: the worker is in NDIS. */
-_Use_decl_annotations_ VOID SessionAwaitLink(TUN_ADAPTER *Adapter)
-{
-    KeWaitForSingleObject(&Adapter->LinkSettled, Executive, KernelMode, FALSE, NULL);
-}
-
 /*
  * REGISTER_RINGS, in the context of the process whose addresses it has. The mutex is not held while
  * pages are locked, for that may take as long as a program likes (a page may be on a dead server);
  * IsStarting keeps others off meanwhile, and those who end sessions find none and pass. The process
- * cannot exit before this returns: one of its threads is here.
+ * cannot exit before this returns: one of its threads is here. At the end without the mutex: the
+ * caller's session has its link when this returns, and the worker is in NDIS for it.
  */
-_Use_decl_annotations_ NTSTATUS SessionRegister(TUN_ADAPTER *Adapter, IRP *Irp, BOOLEAN IsCompat)
+NTSTATUS SessionRegister(TUN_ADAPTER *Adapter, IRP *Irp)
 {
+    const HANDLE Process = Irp->RequestorMode == UserMode ? PsGetCurrentProcessId() : NULL;
+    FILE_OBJECT *Owner = IoGetCurrentIrpStackLocation(Irp)->FileObject;
     NTSTATUS Status = STATUS_SUCCESS;
 
-    if (Irp->RequestorMode == UserMode && IoGetRequestorProcess(Irp) != PsGetCurrentProcess())
+    if (!Owner || (Process && IoGetRequestorProcess(Irp) != PsGetCurrentProcess()))
         return STATUS_INVALID_DEVICE_REQUEST;
     DriverLock();
     if (Adapter->IsRemoving || Adapter->IsRemoved)
         Status = NDIS_STATUS_ADAPTER_NOT_READY;
-    else if (Adapter->IsStarting || Adapter->Session)
+    else if (Adapter->IsStarting || Adapter->Session.Kind)
         Status = STATUS_ALREADY_INITIALIZED;
     else
         Adapter->IsStarting = TRUE;
@@ -189,22 +175,16 @@ _Use_decl_annotations_ NTSTATUS SessionRegister(TUN_ADAPTER *Adapter, IRP *Irp, 
     if (!NT_SUCCESS(Status))
         return Status;
 
-    TUN_SESSION *Session = PoolAlloc(sizeof(*Session));
-    Status = Session ? SessionMap(Session, Irp) : STATUS_INSUFFICIENT_RESOURCES;
+    Status = SessionMap(&Adapter->Session, Irp);
     DriverLock();
     Adapter->IsStarting = FALSE;
-    if (NT_SUCCESS(Status)) {
-        Session->Kind = WintunSessionRings;
-        Session->Process = Irp->RequestorMode == UserMode ? PsGetCurrentProcessId() : NULL;
-        Session->Owner = IoGetCurrentIrpStackLocation(Irp)->FileObject;
-        Session->IsCompat = IsCompat;
-        Status = SessionBeginLocked(Adapter, Session);
-    }
+    if (NT_SUCCESS(Status))
+        Status = SessionBeginLocked(Adapter, Process, Owner);
+    else
+        SessionDestroy(&Adapter->Session);
     DriverUnlock();
     if (NT_SUCCESS(Status))
-        SessionAwaitLink(Adapter);
-    else
-        SessionDestroy(Session);
+        KeWaitForSingleObject(&Adapter->LinkSettled, Executive, KernelMode, FALSE, NULL);
     return Status;
 }
 
@@ -217,16 +197,15 @@ _Use_decl_annotations_ NTSTATUS SessionRegister(TUN_ADAPTER *Adapter, IRP *Irp, 
  * bug check 0x76 demands of the process-exit callback. What is left, reads and buffers and the
  * link, needs nothing of the program; the worker sees to it, outside every lock.
  */
-_Use_decl_annotations_ VOID SessionEndLocked(TUN_ADAPTER *Adapter)
+VOID SessionEndLocked(TUN_ADAPTER *Adapter)
 {
-    TUN_SESSION *Session = Adapter->Session;
+    TUN_SESSION *Session = &Adapter->Session;
 
-    if (!Session)
+    if (!Session->Kind)
         return;
     ExWaitForRundownProtectionReleaseCacheAware(Adapter->RingGate);
-    Adapter->Session = NULL;
     ReadsAllow(Adapter, 0);
-    if (Session->Kind == WintunSessionRings) {
+    if (Session->Owner) {
         WriteULongRelease(Session->ToStack.Head, WINTUN_RING_ENDED);
         WriteULongRelease(Session->ToUser.Tail, WINTUN_RING_ENDED);
         KeSetEvent(Session->ToUser.TailMoved, EVENT_INCREMENT, FALSE);
@@ -241,27 +220,24 @@ _Use_decl_annotations_ VOID SessionEndLocked(TUN_ADAPTER *Adapter)
  * close, because a registration on another thread may have been under way at the cleanup; at the
  * close it is over.
  */
-_Use_decl_annotations_ VOID SessionLeaveLocked(TUN_ADAPTER *Adapter, const FILE_OBJECT *File,
-                                               LONG Member)
+VOID SessionLeaveLocked(TUN_ADAPTER *Adapter, const FILE_OBJECT *File, LONG Member)
 {
-    TUN_SESSION *Session = Adapter->Session;
+    TUN_SESSION *Session = &Adapter->Session;
+    const BOOLEAN IsMember = Session->Kind == WintunSessionFile && Adapter->SessionId == Member;
 
-    if (Session && (Session->Owner == File || (Session->Id == Member && --Session->Files == 0)))
+    if (Session->Owner == File || (IsMember && --Session->Files == 0))
         SessionEndLocked(Adapter);
 }
 
 /* The process that began a session exits, though duplicates of its handles may live on elsewhere.
  */
-_Use_decl_annotations_ VOID SessionProcessNotify(HANDLE ParentId, HANDLE ProcessId, BOOLEAN Create)
+VOID SessionProcessNotify(HANDLE ParentId, HANDLE ProcessId, BOOLEAN Create)
 {
     if (Create)
         return;
     DriverLock();
-    for (LIST_ENTRY *Entry = Driver.Adapters.Flink; Entry != &Driver.Adapters;
-         Entry = Entry->Flink) {
-        TUN_ADAPTER *Adapter = CONTAINING_RECORD(Entry, TUN_ADAPTER, Entry);
-        if (Adapter->Session && Adapter->Session->Process == ProcessId)
+    for (TUN_ADAPTER *Adapter = Driver.Adapters; Adapter; Adapter = Adapter->Next)
+        if (Adapter->Session.Process == ProcessId)
             SessionEndLocked(Adapter);
-    }
     DriverUnlock();
 }

@@ -30,11 +30,9 @@
 #define TUN_MEMBER_CLOSED 2           /* instead of a session's Id: the file is cleaned up */
 #define TUN_STATISTICS    0x3F87FFU   /* NDIS_STATISTICS_FLAGS_VALID_: all that count something */
 
-/* The header of a structure in one revision. */
-#define TUN_HEADER(Kind, Name, Number)                                                             \
-    {.Type = NDIS_OBJECT_TYPE_##Kind,                                                              \
-     .Revision = NDIS_##Name##_REVISION_##Number,                                                  \
-     .Size = NDIS_SIZEOF_##Name##_REVISION_##Number}
+/* The header of a structure in one revision; NDIS calls the revision n of all of them n. */
+#define TUN_HEADER(Type, Name, Number)                                                             \
+    {NDIS_OBJECT_TYPE_##Type, Number, NDIS_SIZEOF_##Name##_REVISION_##Number}
 
 /* Room in a ring that a sender is filling: lives on its stack. */
 typedef struct TUN_ROOM {
@@ -50,23 +48,22 @@ typedef struct TUN_RING {
     ULONG volatile *Head, *Tail;
     LONG volatile *Alertable;
     UCHAR *Data;
-    ULONG Capacity;    /* power of two; constant */
-    ULONG Cursor;      /* producer: next Tail, guarded by Lock; consumer: next Head, its own */
-    KSPIN_LOCK Lock;   /* producer only */
-    LIST_ENTRY Open;   /* producer only: rooms being filled, oldest first; guarded by Lock */
-    BOOLEAN HasEnded;  /* consumer only: the program broke it */
-    BOOLEAN IsArmed;   /* consumer only: Alertable was set */
-    MDL *Mdl;          /* the program's pages, locked; NULL: memory of the driver's own */
-    KEVENT *TailMoved; /* referenced; NULL: none */
+    ULONG Capacity;            /* power of two; constant */
+    ULONG Cursor;              /* producer: next Tail, guarded by Lock; consumer: next Head */
+    KSPIN_LOCK Lock;           /* producer only */
+    LIST_ENTRY Open;           /* producer only: rooms being filled, oldest first; Lock */
+    BOOLEAN HasEnded, IsArmed; /* consumer only: the program broke it; Alertable was set */
+    MDL *Mdl;                  /* the program's pages, locked; NULL: memory of the driver's own */
+    KEVENT *TailMoved;         /* referenced; NULL: none */
 } TUN_RING;
 
+/* An adapter's session. All zero while there is none, but for what SessionMap is making. */
 typedef struct TUN_SESSION {
-    LONG Id;                        /* of this session alone; odd, so never 0 */
-    ULONG Kind;                     /* WintunSessionRings or WintunSessionFile */
+    ULONG Kind;                     /* WintunSession...; set last */
+    LONG Files;                     /* file: those that joined and live; Driver.Mutex */
     HANDLE Process;                 /* id of the one that began it; NULL: the kernel */
     FILE_OBJECT *Owner;             /* rings: whose cleanup ends it; not referenced */
-    BOOLEAN IsCompat;               /* rings: Owner is a file of NDIS's own device */
-    LONG Files;                     /* file: those that joined and live; Driver.Mutex */
+    UCHAR *Memory;                  /* file: the ring */
     TUN_RING ToUser, ToStack, Read; /* Read, of a file session: the readers' view of ToUser */
 } TUN_SESSION;
 
@@ -80,34 +77,34 @@ typedef struct TUN_CLASS {
 /* A miniport instance. After halt it is the shell that open files refer to, with both gates shut.
  */
 typedef struct TUN_ADAPTER {
-    LIST_ENTRY Entry;         /* Driver.Mutex */
+    struct TUN_ADAPTER *Next; /* Driver.Mutex */
     LONG volatile References; /* the miniport's, and one per open file */
     NDIS_HANDLE Handle;       /* valid until halt; used under the flow gate or by the worker */
+    NDIS_HANDLE Lists;        /* NDIS pool of lists without data; constant */
     DEVICE_OBJECT *Device;    /* NDIS's; only compared */
     UNICODE_STRING Name;      /* "{NetCfgInstanceId}"; constant */
     WCHAR NameBuffer[40];
     SECURITY_DESCRIPTOR *Security; /* self-relative; constant; NULL: the default */
     PEX_RUNDOWN_REF_CACHE_AWARE RingGate, FlowGate;
-    TUN_SESSION *Session;              /* written under Driver.Mutex while RingGate is shut */
-    LONG SessionId;                    /* of the newest session; Driver.Mutex */
+    LONG SessionId;                    /* of the newest session, odd; Driver.Mutex */
     BOOLEAN IsStarting;                /* a registration is under way; Driver.Mutex */
     BOOLEAN IsRemoving;                /* query-remove was seen; Driver.Mutex */
     LONG volatile IsRemoved, IsPaused; /* atomic. Paused is for those who ask; FlowGate decides */
-    FILE_OBJECT *CompatFile; /* has registered on NDIS's device, not closed; Driver.Mutex */
-    HANDLE Worker;           /* thread; made by the first session, joined by halt */
+    FILE_OBJECT *CompatFile;           /* NDIS's device waits for its close; Driver.Mutex */
+    HANDLE Worker;                     /* thread; made by the first session, joined by halt */
     /* CompatFile is closed; the worker has something to do (private to the driver); the worker has
      * indicated LinkWanted. */
     KEVENT CompatClosed, Kick, LinkSettled;
-    LONG volatile LinkWanted, IsStopping; /* atomic */
-    LONG LinkIs;                          /* as last indicated; the worker's own */
-    NDIS_HANDLE Lists;                    /* NDIS pool of lists without data; constant */
-    TUN_CLASS Classes[2];                 /* small and large */
-    IO_CSQ Csq;                           /* pending reads */
+    LONG volatile LinkWanted; /* atomic */
+    LONG LinkIs;              /* as last indicated; the worker's own */
+    TUN_CLASS Classes[2];     /* small and large */
+    IO_CSQ Csq;               /* pending reads */
     KSPIN_LOCK ReadLock;
     LIST_ENTRY Reads;          /* ReadLock */
     LONG volatile ReadSession; /* whose files may queue reads; 0: none; ReadLock */
     LONG volatile Pump;        /* calls of ReadsPump that the one inside has not seen */
     LONG64 volatile Counters[WintunCounterCount]; /* atomic */
+    TUN_SESSION Session; /* written under Driver.Mutex while RingGate is shut, or IsStarting */
 } TUN_ADAPTER;
 
 typedef struct TUN_DRIVER {
@@ -117,7 +114,7 @@ typedef struct TUN_DRIVER {
     POOL_TYPE PoolType;
     PVOID(NTAPI *AllocatePool2)(POOL_FLAGS, SIZE_T, ULONG); /* NULL before Windows 10 2004 */
     KMUTEX Mutex;
-    LIST_ENTRY Adapters;
+    TUN_ADAPTER *Adapters;
 } TUN_DRIVER;
 extern TUN_DRIVER Driver;
 
@@ -131,12 +128,12 @@ FORCEINLINE ULONG RingRecordBytes(ULONG Bytes)
 }
 
 /*
- * Producer: takes room for Bytes. Head is read under the lock that orders the rooms: read before
- * it, another sender's room would not be subtracted and unread records would be overwritten. The
- * acquire pairs with the release by which the consumer gives up the bytes before Head.
+ * Producer, at DISPATCH_LEVEL: takes room for Bytes. Head is read under the lock that orders the
+ * rooms: read before it, another sender's room would not be subtracted and unread records would be
+ * overwritten. The acquire pairs with the release by which the consumer gives up the bytes before
+ * Head.
  */
-_IRQL_requires_(DISPATCH_LEVEL) FORCEINLINE TUN_RESULT
-    RingReserve(_Inout_ TUN_RING *Ring, ULONG Bytes, _Out_ TUN_ROOM *Room)
+FORCEINLINE TUN_RESULT RingReserve(_Inout_ TUN_RING *Ring, ULONG Bytes, _Out_ TUN_ROOM *Room)
 {
     KeAcquireSpinLockAtDpcLevel(&Ring->Lock);
     const ULONG Head = ReadULongAcquire(Ring->Head);
@@ -154,12 +151,11 @@ _IRQL_requires_(DISPATCH_LEVEL) FORCEINLINE TUN_RESULT
 }
 
 /*
- * Producer: the room is filled. Tail may only pass what is filled, so the oldest room publishes for
- * all filled ones behind it, up to the next open one; a younger room leaves that to it. Nobody
- * waits. TRUE when Tail moved. The release makes the packets visible before Tail.
+ * Producer, at DISPATCH_LEVEL: the room is filled. Tail may only pass what is filled, so the oldest
+ * room publishes for all filled ones behind it, up to the next open one; a younger room leaves that
+ * to it. Nobody waits. TRUE when Tail moved. The release makes the packets visible before Tail.
  */
-_IRQL_requires_(DISPATCH_LEVEL) FORCEINLINE BOOLEAN
-    RingCommit(_Inout_ TUN_RING *Ring, _Inout_ TUN_ROOM *Room)
+FORCEINLINE BOOLEAN RingCommit(_Inout_ TUN_RING *Ring, _Inout_ TUN_ROOM *Room)
 {
     KeAcquireSpinLockAtDpcLevel(&Ring->Lock);
     const BOOLEAN IsOldest = Ring->Open.Flink == &Room->Entry;
@@ -200,21 +196,15 @@ FORCEINLINE VOID RingRelease(_Inout_ TUN_RING *Ring)
     WriteULongRelease(Ring->Head, Ring->HasEnded ? WINTUN_RING_ENDED : Ring->Cursor);
 }
 
-/* The session, or NULL when there is none; it and its rings stay until GateLeave. */
-_IRQL_raises_(DISPATCH_LEVEL) FORCEINLINE TUN_SESSION *GateEnter(_In_ TUN_ADAPTER *Adapter,
-                                                                 _Out_ _IRQL_saves_ KIRQL *Irql)
+/* At DISPATCH_LEVEL: the session, or NULL; it and its rings stay until GateLeave. */
+FORCEINLINE TUN_SESSION *GateEnter(_In_ TUN_ADAPTER *Adapter)
 {
-    *Irql = KeRaiseIrqlToDpcLevel();
-    if (ExAcquireRundownProtectionCacheAware(Adapter->RingGate))
-        return Adapter->Session;
-    KeLowerIrql(*Irql);
-    return NULL;
+    return ExAcquireRundownProtectionCacheAware(Adapter->RingGate) ? &Adapter->Session : NULL;
 }
 
-FORCEINLINE VOID GateLeave(_In_ TUN_ADAPTER *Adapter, _IRQL_restores_ KIRQL Irql)
+FORCEINLINE VOID GateLeave(_In_ TUN_ADAPTER *Adapter)
 {
     ExReleaseRundownProtectionCacheAware(Adapter->RingGate);
-    KeLowerIrql(Irql);
 }
 
 FORCEINLINE VOID Count(_Inout_ TUN_ADAPTER *Adapter, ULONG Counter, ULONG64 Amount)
@@ -223,11 +213,20 @@ FORCEINLINE VOID Count(_Inout_ TUN_ADAPTER *Adapter, ULONG Counter, ULONG64 Amou
         InterlockedAdd64(&Adapter->Counters[Counter], (LONG64)Amount);
 }
 
+/* A mutex, because some holders wait for a gate; it also keeps its holder from being suspended. */
+FORCEINLINE VOID DriverLock(VOID)
+{
+    KeWaitForSingleObject(&Driver.Mutex, Executive, KernelMode, FALSE, NULL);
+}
+
+FORCEINLINE VOID DriverUnlock(VOID)
+{
+    KeReleaseMutex(&Driver.Mutex, FALSE);
+}
+
 /* main.c */
 PVOID PoolAlloc(SIZE_T Bytes); /* zeroed, nonpaged; NULL when there is none */
 VOID PoolFree(_In_opt_ PVOID Memory);
-VOID DriverLock(VOID);
-VOID DriverUnlock(VOID);
 
 /* adapter.c */
 MINIPORT_INITIALIZE AdapterInitialize;
@@ -239,15 +238,12 @@ VOID AdapterDereference(_In_ TUN_ADAPTER *Adapter);
 VOID AdapterIndicateLink(_Inout_ TUN_ADAPTER *Adapter);
 
 /* oid.c */
-extern const NDIS_OID OidList[];
-extern const ULONG OidListBytes;
 MINIPORT_OID_REQUEST OidRequest;
 MINIPORT_DIRECT_OID_REQUEST OidDirect;
 
 /* session.c */
-NTSTATUS SessionRegister(_In_ TUN_ADAPTER *Adapter, _In_ IRP *Irp, BOOLEAN IsCompat);
-NTSTATUS SessionBeginLocked(_Inout_ TUN_ADAPTER *Adapter, _In_ TUN_SESSION *Session);
-VOID SessionAwaitLink(_In_ TUN_ADAPTER *Adapter);
+NTSTATUS SessionRegister(_In_ TUN_ADAPTER *Adapter, _In_ IRP *Irp);
+NTSTATUS SessionBeginLocked(_Inout_ TUN_ADAPTER *Adapter, HANDLE Process, FILE_OBJECT *Owner);
 VOID RingCreate(_Inout_ TUN_RING *Ring, _In_ UCHAR *Base, ULONG Capacity);
 VOID SessionLeaveLocked(_In_ TUN_ADAPTER *Adapter, _In_ const FILE_OBJECT *File, LONG Member);
 VOID SessionEndLocked(_In_ TUN_ADAPTER *Adapter);
@@ -260,21 +256,19 @@ MINIPORT_SEND_NET_BUFFER_LISTS SendNetBufferLists;
 KSTART_ROUTINE ReceiveWorker;
 MINIPORT_RETURN_NET_BUFFER_LISTS ReceiveReturn;
 VOID ReceiveBundle(_In_ TUN_ADAPTER *Adapter, _In_ const UCHAR *Bundle, ULONG Bytes);
-VOID ReceiveCreate(_Inout_ TUN_ADAPTER *Adapter);
 VOID ReceiveTrim(_Inout_ TUN_ADAPTER *Adapter);
 
 /* device.c */
 NTSTATUS DeviceAdd(_Inout_ TUN_ADAPTER *Adapter);
 VOID DeviceRemoveLocked(_In_ TUN_ADAPTER *Adapter);
 BOOLEAN DeviceOwns(_In_opt_ const FILE_OBJECT *File);
-NTSTATUS DeviceCheckAccess(_In_opt_ const TUN_ADAPTER *Adapter,
-                           _In_ SECURITY_SUBJECT_CONTEXT *Subject, ACCESS_MASK Desired,
-                           KPROCESSOR_MODE Mode);
+NTSTATUS DeviceCheckAccess(_In_opt_ const TUN_ADAPTER *Adapter, SECURITY_SUBJECT_CONTEXT *Subject,
+                           ACCESS_MASK Desired, KPROCESSOR_MODE Mode);
 NTSTATUS DeviceComplete(_In_ IRP *Irp, NTSTATUS Status, ULONG_PTR Information);
 ULONG BundleRecord(_In_ const UCHAR *Bundle, ULONG Left, _Out_ ULONG *Size);
 VOID ReadsCreate(_Inout_ TUN_ADAPTER *Adapter);
 VOID ReadsAllow(_Inout_ TUN_ADAPTER *Adapter, LONG SessionId);
-VOID ReadsPump(_In_ TUN_ADAPTER *Adapter, ULONG Turns);
+VOID ReadsPump(_In_ TUN_ADAPTER *Adapter);
 VOID ReadsFlush(_In_ TUN_ADAPTER *Adapter);
 
 /* compat.c */

@@ -14,10 +14,8 @@
 
 #include <stddef.h> /* offsetof */
 
-#ifdef __cplusplus
-#define WINTUN_ASSERT(Expression) static_assert(Expression, #Expression)
-#else
-#define WINTUN_ASSERT(Expression) _Static_assert(Expression, #Expression)
+#ifndef __cplusplus
+#define static_assert _Static_assert /* as assert.h has it, which not every compiler brings */
 #endif
 
 /* Adapter "{NetCfgInstanceId}" is opened as WINTUN_WIN32_PATH "{...}". Names are case-insensitive.
@@ -53,10 +51,8 @@ typedef struct WINTUN_RING {
     uint32_t Tail;     /* producer: first free byte */
     int32_t Alertable; /* consumer: non-zero while it is about to sleep or asleep */
 } WINTUN_RING;
-WINTUN_ASSERT(offsetof(WINTUN_RING, Head) == 0);
-WINTUN_ASSERT(offsetof(WINTUN_RING, Tail) == 4);
-WINTUN_ASSERT(offsetof(WINTUN_RING, Alertable) == 8);
-WINTUN_ASSERT(sizeof(WINTUN_RING) == 12);
+static_assert(offsetof(WINTUN_RING, Alertable) == 8, "offset");
+static_assert(sizeof(WINTUN_RING) == 12, "size");
 
 #define WINTUN_RING_ENDED        0xFFFFFFFFU
 #define WINTUN_RING_ALIGNMENT    4U       /* of records, and of what is kept free in a full ring */
@@ -75,10 +71,9 @@ typedef struct WINTUN_REGISTER_RING {
 typedef struct WINTUN_REGISTER_RINGS {
     WINTUN_REGISTER_RING ToUser, ToStack;
 } WINTUN_REGISTER_RINGS;
-WINTUN_ASSERT(offsetof(WINTUN_REGISTER_RING, Ring) == 8);
-WINTUN_ASSERT(offsetof(WINTUN_REGISTER_RING, TailMoved) == 16);
-WINTUN_ASSERT(offsetof(WINTUN_REGISTER_RINGS, ToStack) == 24);
-WINTUN_ASSERT(sizeof(WINTUN_REGISTER_RINGS) == 48);
+static_assert(offsetof(WINTUN_REGISTER_RING, TailMoved) == 16, "offset");
+static_assert(offsetof(WINTUN_REGISTER_RINGS, ToStack) == 24, "offset");
+static_assert(sizeof(WINTUN_REGISTER_RINGS) == 48, "size");
 
 /* The same from a 32-bit program. */
 typedef struct WINTUN_REGISTER_RING_32 {
@@ -87,9 +82,9 @@ typedef struct WINTUN_REGISTER_RING_32 {
 typedef struct WINTUN_REGISTER_RINGS_32 {
     WINTUN_REGISTER_RING_32 ToUser, ToStack;
 } WINTUN_REGISTER_RINGS_32;
-WINTUN_ASSERT(offsetof(WINTUN_REGISTER_RING_32, TailMoved) == 8);
-WINTUN_ASSERT(offsetof(WINTUN_REGISTER_RINGS_32, ToStack) == 12);
-WINTUN_ASSERT(sizeof(WINTUN_REGISTER_RINGS_32) == 24);
+static_assert(offsetof(WINTUN_REGISTER_RING_32, TailMoved) == 8, "offset");
+static_assert(offsetof(WINTUN_REGISTER_RINGS_32, ToStack) == 12, "offset");
+static_assert(sizeof(WINTUN_REGISTER_RINGS_32) == 24, "size");
 
 /*
  * What precedes each packet in a bundle: zero bytes after the packet fill the record to a multiple
@@ -99,7 +94,7 @@ typedef struct WINTUN_BUNDLE_RECORD {
     uint32_t Size;        /* of the packet */
     uint32_t Reserved[3]; /* zero */
 } WINTUN_BUNDLE_RECORD;
-WINTUN_ASSERT(sizeof(WINTUN_BUNDLE_RECORD) == 16);
+static_assert(sizeof(WINTUN_BUNDLE_RECORD) == 16, "size");
 
 #define WINTUN_BUNDLE_ALIGNMENT 16U
 #define WINTUN_BUNDLE_MIN_READ  0x10010U   /* buffer that holds any packet; smaller is refused */
@@ -148,6 +143,6 @@ typedef struct WINTUN_QUERY {
     uint32_t Offloads; /* in force */
     uint64_t Counters[24];
 } WINTUN_QUERY;
-WINTUN_ASSERT(offsetof(WINTUN_QUERY, OwnerProcess) == 24);
-WINTUN_ASSERT(offsetof(WINTUN_QUERY, Counters) == 48);
-WINTUN_ASSERT(sizeof(WINTUN_QUERY) == 240);
+static_assert(offsetof(WINTUN_QUERY, OwnerProcess) == 24, "offset");
+static_assert(offsetof(WINTUN_QUERY, Counters) == 48, "offset");
+static_assert(sizeof(WINTUN_QUERY) == 240, "size");
