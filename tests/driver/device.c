@@ -65,8 +65,10 @@ TEST(device_refuses_relative_opens)
 
     scene_begin(&scene, SERIAL(1));
     const client_handle file = port_open(&scene.port, scene.admin, VIA_WINTUN);
-    const char *const names[] = {"", "x", "\\", nth_device_net_cfg_id(scene.port.device)};
-    for (unsigned i = 0; i < 4; i++)
+    char absolute[64];
+    snprintf(absolute, sizeof(absolute), "\\%s", nth_device_net_cfg_id(scene.port.device));
+    const char *const names[] = {"", "x", "\\", absolute + 1, absolute};
+    for (unsigned i = 0; i < 5; i++)
         CHECK(
             !NT_SUCCESS(client_open_relative(scene.admin, file, names[i], CLIENT_READ, &relative)));
     client_close(scene.admin, file);

@@ -55,7 +55,9 @@ TEST(files_of_one_process_share_a_session_until_the_last_is_closed)
     CHECK_EQ(query.OwnerProcess, client_process_id(scene.admin));
     CHECK_STATUS(write_one(scene.admin, b, 61), STATUS_SUCCESS);
     CHECK_STATUS(client_close(scene.admin, a), STATUS_SUCCESS);
+    nth_settle();
     CHECK(port_is_up(&scene.port));
+    CHECK_EQ(port_query(&scene.port).SessionKind, WintunSessionFile);
     CHECK_STATUS(write_one(scene.admin, b, 62), STATUS_SUCCESS);
     CHECK_STATUS(client_close(scene.admin, b), STATUS_SUCCESS);
     port_await_link(&scene.port, false); /* though one file is open: it never took part */

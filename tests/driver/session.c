@@ -113,7 +113,9 @@ TEST(session_ends_at_query_remove_and_a_client_that_closes_lets_it_pass)
     scene_begin(&scene, SERIAL(1));
     scene_rings(&scene, VIA_NDIS, NULL);
     crew_start(&crew, "client", close_when_told, &scene);
+    const uint64_t before = nth_clock_ns();
     CHECK_STATUS(nth_unplug(scene.port.device), STATUS_SUCCESS);
+    CHECK(nth_clock_ns() - before < SECOND); /* no longer than the client takes */
     crew_join(&crew);
     port_forget(&scene.port);
     drop_rings(&scene);
