@@ -272,7 +272,7 @@ check: all
 # Everything CI runs: the checks, all tests, the tests of the driver and of the host once more with
 # address checks in both, and those with real concurrency with race checks in both.
 TESTSCRIPTS := $(wildcard tests/*/run)
-RACES := host/cpu host/locks host/crowd host/client driver/senders driver/readers driver/session
+RACES := host/cpu host/locks host/crowd host/client driver/senders driver/readers driver/session unit/ring
 TESTRUNS := $(sort $(TESTSRC:tests/%.c=$(OUT)/tests-plain/%)) \
 	$(sort $(TESTSRC:tests/%.c=$(OUT)/tests-asan/%)) $(RACES:%=$(OUT)/tests-tsan/%)
 test: all tests tests-asan $(RACES:%=$(OUT)/tests-tsan/%) $(OUT)/amd64-tsan/wintun.sys
