@@ -112,6 +112,12 @@ static NTSTATUS FileJoin(TUN_FILE *File, KPROCESSOR_MODE Mode)
 
 /* ---- Bundles ---- */
 
+static ULONG BundleRecordBytes(ULONG Size)
+{
+    return (sizeof(WINTUN_BUNDLE_RECORD) + Size + WINTUN_BUNDLE_ALIGNMENT - 1) &
+           ~(WINTUN_BUNDLE_ALIGNMENT - 1);
+}
+
 /* Bytes of the first record, and its packet's; 0 when it is malformed. Size is read once. */
 ULONG BundleRecord(const UCHAR *Bundle, ULONG Left, ULONG *Size)
 {
@@ -123,8 +129,7 @@ ULONG BundleRecord(const UCHAR *Bundle, ULONG Left, ULONG *Size)
     if (*Size > WINTUN_MAX_PACKET || Record->Reserved[0] || Record->Reserved[1] ||
         Record->Reserved[2])
         return 0;
-    const ULONG Bytes =
-        (sizeof(*Record) + *Size + WINTUN_BUNDLE_ALIGNMENT - 1) & ~(WINTUN_BUNDLE_ALIGNMENT - 1);
+    const ULONG Bytes = BundleRecordBytes(*Size);
     return Bytes <= Left ? Bytes : 0;
 }
 
@@ -135,8 +140,7 @@ static ULONG BundleFill(TUN_RING *Ring, UCHAR *Bundle, ULONG Room)
     ULONG Size, Used = 0;
 
     while (RingPeek(Ring, &Packet, &Size) == RingDone) {
-        const ULONG Bytes = (sizeof(WINTUN_BUNDLE_RECORD) + Size + WINTUN_BUNDLE_ALIGNMENT - 1) &
-                            ~(WINTUN_BUNDLE_ALIGNMENT - 1);
+        const ULONG Bytes = BundleRecordBytes(Size);
         if (Bytes > Room - Used)
             break;
         UCHAR *Record = Bundle + Used;
@@ -224,7 +228,8 @@ VOID ReadsAllow(TUN_ADAPTER *Adapter, LONG SessionId)
     KeReleaseSpinLock(&Adapter->ReadLock, Irql);
 }
 
-static VOID ReadsCancel(TUN_ADAPTER *Adapter, PVOID Context, NTSTATUS Status)
+/* Completes reads: those of a file, or what ended sessions have left; see ReadsPeek. */
+VOID ReadsCancel(TUN_ADAPTER *Adapter, PVOID Context, NTSTATUS Status)
 {
     for (;;) {
         IRP *Irp = IoCsqRemoveNextIrp(&Adapter->Csq, Context);
@@ -232,12 +237,6 @@ static VOID ReadsCancel(TUN_ADAPTER *Adapter, PVOID Context, NTSTATUS Status)
             return;
         DeviceComplete(Irp, Status, 0);
     }
-}
-
-/* Completes what ended sessions have left. */
-VOID ReadsFlush(TUN_ADAPTER *Adapter)
-{
-    ReadsCancel(Adapter, Adapter, STATUS_FILE_FORCED_CLOSED);
 }
 
 /* Completes one read, if there are one and a packet. */
@@ -379,8 +378,10 @@ static NTSTATUS FileWrite(TUN_FILE *File, IRP *Irp, ULONG Bytes)
     return Status;
 }
 
-static NTSTATUS FileQuery(TUN_ADAPTER *Adapter, IRP *Irp, ULONG Bytes, ULONG_PTR *Written)
+static NTSTATUS FileQuery(TUN_ADAPTER *Adapter, IRP *Irp, ULONG_PTR *Written)
 {
+    const IO_STACK_LOCATION *Stack = IoGetCurrentIrpStackLocation(Irp);
+    const ULONG Bytes = Stack->Parameters.DeviceIoControl.OutputBufferLength;
     WINTUN_QUERY Answer = {
         .Size = sizeof(Answer),
         .Version = 1,
@@ -404,19 +405,10 @@ static NTSTATUS FileQuery(TUN_ADAPTER *Adapter, IRP *Irp, ULONG Bytes, ULONG_PTR
     return STATUS_SUCCESS;
 }
 
-static NTSTATUS FileControl(TUN_FILE *File, IRP *Irp, IO_STACK_LOCATION *Stack, ULONG_PTR *Written)
-{
-    if (Stack->Parameters.DeviceIoControl.IoControlCode == WINTUN_IOCTL_REGISTER_RINGS)
-        return SessionRegister(File->Adapter, Irp);
-    if (Stack->Parameters.DeviceIoControl.IoControlCode != WINTUN_IOCTL_QUERY)
-        return STATUS_INVALID_DEVICE_REQUEST;
-    return FileQuery(File->Adapter, Irp, Stack->Parameters.DeviceIoControl.OutputBufferLength,
-                     Written);
-}
-
 static NTSTATUS NTAPI DeviceDispatch(DEVICE_OBJECT *Device, IRP *Irp)
 {
     IO_STACK_LOCATION *Stack = IoGetCurrentIrpStackLocation(Irp);
+    const ULONG Code = Stack->Parameters.DeviceIoControl.IoControlCode; /* if it is one */
     TUN_FILE *File = Stack->FileObject->FsContext;
     ULONG_PTR Information = 0;
     NTSTATUS Status = STATUS_SUCCESS;
@@ -440,15 +432,19 @@ static NTSTATUS NTAPI DeviceDispatch(DEVICE_OBJECT *Device, IRP *Irp)
         PoolFree(File);
         break;
     default:
-        if (File->Adapter->IsRemoved) {
+        if (ReadAcquire(&File->Adapter->IsRemoved)) {
             Status = STATUS_FILE_FORCED_CLOSED;
         } else if (Stack->MajorFunction == IRP_MJ_READ) {
             return FileRead(File, Irp, Stack->Parameters.Read.Length);
         } else if (Stack->MajorFunction == IRP_MJ_WRITE) {
             Status = FileWrite(File, Irp, Stack->Parameters.Write.Length);
             Information = NT_SUCCESS(Status) ? Stack->Parameters.Write.Length : 0;
+        } else if (Code == WINTUN_IOCTL_REGISTER_RINGS) {
+            Status = SessionRegister(File->Adapter, Irp);
+        } else if (Code == WINTUN_IOCTL_QUERY) {
+            Status = FileQuery(File->Adapter, Irp, &Information);
         } else {
-            Status = FileControl(File, Irp, Stack, &Information);
+            Status = STATUS_INVALID_DEVICE_REQUEST;
         }
     }
     return DeviceComplete(Irp, Status, Information);
