@@ -20,9 +20,7 @@
 
 typedef PVOID NDIS_HANDLE, *PNDIS_HANDLE;
 typedef UNICODE_STRING NDIS_STRING, *PNDIS_STRING;
-typedef PHYSICAL_ADDRESS NDIS_PHYSICAL_ADDRESS, *PNDIS_PHYSICAL_ADDRESS;
 typedef CM_PARTIAL_RESOURCE_LIST NDIS_RESOURCE_LIST, *PNDIS_RESOURCE_LIST;
-typedef GROUP_AFFINITY NDIS_GROUP_AFFINITY;
 typedef ULONG NDIS_NIC_SWITCH_ID, *PNDIS_NIC_SWITCH_ID, NDIS_NIC_SWITCH_VPORT_ID,
     *PNDIS_NIC_SWITCH_VPORT_ID;
 typedef struct _NDIS_RW_LOCK_EX NDIS_RW_LOCK_EX, *PNDIS_RW_LOCK_EX;
@@ -37,23 +35,13 @@ typedef struct _NDIS_QOS_CAPABILITIES *PNDIS_QOS_CAPABILITIES;
 typedef struct _NDIS_GFT_OFFLOAD_CAPABILITIES *PNDIS_GFT_OFFLOAD_CAPABILITIES;
 typedef struct _NDIS_NDK_CAPABILITIES *PNDIS_NDK_CAPABILITIES;
 typedef struct _NDIS_PCI_DEVICE_CUSTOM_PROPERTIES *PNDIS_PCI_DEVICE_CUSTOM_PROPERTIES;
-typedef struct _NDIS_SHARED_MEMORY_PARAMETERS *PNDIS_SHARED_MEMORY_PARAMETERS;
 
 #define NDIS_RUNTIME_VERSION_620 0x60014
 #define NDIS_RUNTIME_VERSION_630 0x6001E
-#define NDIS_RUNTIME_VERSION_640 0x60028
 #define NDIS_RUNTIME_VERSION_650 0x60032
 #define NDIS_RUNTIME_VERSION_651 0x60033
-#define NDIS_RUNTIME_VERSION_660 0x6003C
 #define NDIS_RUNTIME_VERSION_670 0x60046
 #define NDIS_RUNTIME_VERSION_680 0x60050
-#define NDIS_RUNTIME_VERSION_681 0x60051
-#define NDIS_RUNTIME_VERSION_682 0x60052
-#define NDIS_RUNTIME_VERSION_683 0x60053
-#define NDIS_RUNTIME_VERSION_684 0x60054
-#define NDIS_RUNTIME_VERSION_685 0x60055
-#define NDIS_RUNTIME_VERSION_686 0x60056
-#define NDIS_RUNTIME_VERSION_687 0x60057
 /* clang-format off */
 typedef enum _NDIS_INTERFACE_TYPE {
     NdisInterfaceInternal, NdisInterfaceIsa, NdisInterfaceEisa, NdisInterfaceMca,
@@ -86,9 +74,6 @@ typedef enum _NDIS_DEVICE_PNP_EVENT {
     NdisDevicePnPEventPowerProfileChanged, NdisDevicePnPEventFilterListChanged,
     NdisDevicePnPEventMaximum
 } NDIS_DEVICE_PNP_EVENT;
-typedef enum _NDIS_POWER_PROFILE {
-    NdisPowerProfileBattery, NdisPowerProfileAcOnLine
-} NDIS_POWER_PROFILE;
 typedef enum _NET_PNP_EVENT_CODE {
     NetEventSetPower, NetEventQueryPower, NetEventQueryRemoveDevice, NetEventCancelRemoveDevice,
     NetEventReconfigure, NetEventBindList, NetEventBindsComplete, NetEventPnPCapabilities,
@@ -227,11 +212,6 @@ struct _NET_BUFFER_LIST_CONTEXT {
     DECLSPEC_ALIGN(MEMORY_ALLOCATION_ALIGNMENT) UCHAR ContextData[];
 };
 
-typedef struct _NET_BUFFER_LIST_DATA {
-    PNET_BUFFER_LIST Next;
-    PNET_BUFFER FirstNetBuffer;
-} NET_BUFFER_LIST_DATA;
-
 typedef union _NET_BUFFER_LIST_HEADER {
     struct {
         PNET_BUFFER_LIST Next;
@@ -274,79 +254,30 @@ struct _NET_BUFFER_LIST {
 #define NET_BUFFER_CURRENT_MDL(Nb)             ((Nb)->CurrentMdl)
 #define NET_BUFFER_CURRENT_MDL_OFFSET(Nb)      ((Nb)->CurrentMdlOffset)
 #define NET_BUFFER_NEXT_NB(Nb)                 ((Nb)->Next)
-#define NET_BUFFER_CHECKSUM_BIAS(Nb)           ((Nb)->ChecksumBias)
-#define NET_BUFFER_PROTOCOL_RESERVED(Nb)       ((Nb)->ProtocolReserved)
 #define NET_BUFFER_MINIPORT_RESERVED(Nb)       ((Nb)->MiniportReserved)
 #define NET_BUFFER_LIST_NEXT_NBL(Nbl)          ((Nbl)->Next)
 #define NET_BUFFER_LIST_FIRST_NB(Nbl)          ((Nbl)->FirstNetBuffer)
 #define NET_BUFFER_LIST_STATUS(Nbl)            ((Nbl)->Status)
-#define NET_BUFFER_LIST_FLAGS(Nbl)             ((Nbl)->Flags)
-#define NET_BUFFER_LIST_NBL_FLAGS(Nbl)         ((Nbl)->NblFlags)
 #define NET_BUFFER_LIST_INFO(Nbl, Id)          ((Nbl)->NetBufferListInfo[Id])
-#define NET_BUFFER_LIST_PROTOCOL_RESERVED(Nbl) ((Nbl)->ProtocolReserved)
 #define NET_BUFFER_LIST_MINIPORT_RESERVED(Nbl) ((Nbl)->MiniportReserved)
 #define NET_BUFFER_LIST_CONTEXT_DATA_START(Nbl)                                                    \
     ((PUCHAR)((Nbl)->Context + 1) + (Nbl)->Context->Offset)
-#define NdisSetNblFlag(Nbl, Flag)         ((Nbl)->NblFlags |= (Flag))
-#define NdisTestNblFlag(Nbl, Flag)        (((Nbl)->NblFlags & (Flag)) != 0)
-#define NdisClearNblFlag(Nbl, Flag)       ((Nbl)->NblFlags &= ~(Flag))
-#define NdisGetPoolFromNetBufferList(Nbl) ((Nbl)->NdisPoolHandle)
-#define NdisAdjustNblRefCount(Nbl, Delta) ((Nbl)->ChildRefCount += (Delta))
+#define NdisSetNblFlag(Nbl, Flag) ((Nbl)->NblFlags |= (Flag))
 
-/* NDIS_PROTOCOL_ID_ of who sends; on receive the slot is NetBufferListFrameType, an EtherType in
- * network order. */
-FORCEINLINE VOID NdisSetNetBufferListProtocolId(PNET_BUFFER_LIST Nbl, UCHAR ProtocolId)
-{
-    *(PUCHAR)&Nbl->NetBufferListInfo[NetBufferListProtocolId] = ProtocolId;
-}
-
-#define NDIS_NBL_FLAGS_SEND_READ_ONLY                        1
-#define NDIS_NBL_FLAGS_RECV_READ_ONLY                        2
-#define NDIS_NBL_FLAGS_HD_SPLIT                              0x100
-#define NDIS_NBL_FLAGS_IS_IPV4                               0x200
-#define NDIS_NBL_FLAGS_IS_IPV6                               0x400
-#define NDIS_NBL_FLAGS_IS_TCP                                0x800
-#define NDIS_NBL_FLAGS_IS_UDP                                0x1000
-#define NDIS_NBL_FLAGS_SPLIT_AT_UPPER_LAYER_PROTOCOL_HEADER  0x2000
-#define NDIS_NBL_FLAGS_SPLIT_AT_UPPER_LAYER_PROTOCOL_PAYLOAD 0x4000
-#define NDIS_NBL_FLAGS_IS_LOOPBACK_PACKET                    0x8000
-#define NDIS_NBL_FLAGS_CAPTURE_TIMESTAMP_ON_TRANSMIT         0x10000
-#define NDIS_SEND_FLAGS_DISPATCH_LEVEL                       1
-#define NDIS_SEND_FLAGS_CHECK_FOR_LOOPBACK                   2
-#define NDIS_SEND_FLAGS_SINGLE_QUEUE                         4
-#define NDIS_SEND_FLAGS_SWITCH_DESTINATION_GROUP             0x10
-#define NDIS_SEND_FLAGS_SWITCH_SINGLE_SOURCE                 0x20
-#define NDIS_SEND_COMPLETE_FLAGS_DISPATCH_LEVEL              1
-#define NDIS_SEND_COMPLETE_FLAGS_SINGLE_QUEUE                2
-#define NDIS_SEND_COMPLETE_FLAGS_SWITCH_SINGLE_SOURCE        4
-#define NDIS_RECEIVE_FLAGS_DISPATCH_LEVEL                    1
-#define NDIS_RECEIVE_FLAGS_RESOURCES                         2
-#define NDIS_RECEIVE_FLAGS_SINGLE_ETHER_TYPE                 0x100
-#define NDIS_RECEIVE_FLAGS_SINGLE_VLAN                       0x200
-#define NDIS_RECEIVE_FLAGS_PERFECT_FILTERED                  0x400
-#define NDIS_RECEIVE_FLAGS_SINGLE_QUEUE                      0x800
-#define NDIS_RECEIVE_FLAGS_SHARED_MEMORY_INFO_VALID          0x1000
-#define NDIS_RECEIVE_FLAGS_MORE_NBLS                         0x2000
-#define NDIS_RECEIVE_FLAGS_SWITCH_DESTINATION_GROUP          0x4000
-#define NDIS_RECEIVE_FLAGS_SWITCH_SINGLE_SOURCE              0x8000
-#define NDIS_RETURN_FLAGS_DISPATCH_LEVEL                     1
-#define NDIS_RETURN_FLAGS_SINGLE_QUEUE                       2
-#define NDIS_RETURN_FLAGS_SWITCH_SINGLE_SOURCE               4
-#define NDIS_ETH_TYPE_IPV4                                   0x800
-#define NDIS_ETH_TYPE_ARP                                    0x806
-#define NDIS_ETH_TYPE_802_1Q                                 0x8100
-#define NDIS_ETH_TYPE_IPV6                                   0x86DD
-#define NDIS_ETH_TYPE_SLOW_PROTOCOL                          0x8809
-#define NDIS_ETH_TYPE_802_1X                                 0x888E
-#define NDIS_PROTOCOL_ID_DEFAULT                             0
-#define NDIS_PROTOCOL_ID_TCP_IP                              2
-#define NDIS_PROTOCOL_ID_IP6                                 3
-#define NDIS_PROTOCOL_ID_IPX                                 6
-#define NDIS_PROTOCOL_ID_NBF                                 7
-#define NDIS_TEST_SEND_AT_DISPATCH_LEVEL(Flags)              (((Flags) & NDIS_SEND_FLAGS_DISPATCH_LEVEL) != 0)
-#define NDIS_TEST_RETURN_AT_DISPATCH_LEVEL(Flags)                                                  \
-    (((Flags) & NDIS_RETURN_FLAGS_DISPATCH_LEVEL) != 0)
-#define NDIS_TEST_RECEIVE_CANNOT_PEND(Flags) (((Flags) & NDIS_RECEIVE_FLAGS_RESOURCES) != 0)
+#define NDIS_NBL_FLAGS_IS_IPV4                      0x200
+#define NDIS_NBL_FLAGS_IS_IPV6                      0x400
+#define NDIS_SEND_FLAGS_DISPATCH_LEVEL              1
+#define NDIS_SEND_COMPLETE_FLAGS_DISPATCH_LEVEL     1
+#define NDIS_RECEIVE_FLAGS_DISPATCH_LEVEL           1
+#define NDIS_RECEIVE_FLAGS_RESOURCES                2
+#define NDIS_RECEIVE_FLAGS_SINGLE_ETHER_TYPE        0x100
+#define NDIS_RECEIVE_FLAGS_SINGLE_VLAN              0x200
+#define NDIS_RECEIVE_FLAGS_PERFECT_FILTERED         0x400
+#define NDIS_RECEIVE_FLAGS_SINGLE_QUEUE             0x800
+#define NDIS_RECEIVE_FLAGS_SHARED_MEMORY_INFO_VALID 0x1000
+#define NDIS_RECEIVE_FLAGS_MORE_NBLS                0x2000
+#define NDIS_RETURN_FLAGS_DISPATCH_LEVEL            1
+#define NDIS_PROTOCOL_ID_DEFAULT                    0
 
 typedef struct _NDIS_TCP_IP_CHECKSUM_NET_BUFFER_LIST_INFO {
     union {
@@ -362,129 +293,6 @@ typedef struct _NDIS_TCP_IP_CHECKSUM_NET_BUFFER_LIST_INFO {
         PVOID Value;
     };
 } NDIS_TCP_IP_CHECKSUM_NET_BUFFER_LIST_INFO, *PNDIS_TCP_IP_CHECKSUM_NET_BUFFER_LIST_INFO;
-
-typedef struct _NDIS_TCP_LARGE_SEND_OFFLOAD_NET_BUFFER_LIST_INFO {
-    union {
-        struct {
-            ULONG Unused : 30, Type : 1, Reserved2 : 1;
-        } Transmit;
-        struct {
-            ULONG MSS : 20, TcpHeaderOffset : 10, Type : 1, Reserved2 : 1;
-        } LsoV1Transmit;
-        struct {
-            ULONG TcpPayload : 30, Type : 1, Reserved2 : 1;
-        } LsoV1TransmitComplete;
-        struct {
-            ULONG MSS : 20, TcpHeaderOffset : 10, Type : 1, IPVersion : 1;
-        } LsoV2Transmit;
-        struct {
-            ULONG Reserved : 30, Type : 1, Reserved2 : 1;
-        } LsoV2TransmitComplete;
-        PVOID Value;
-    };
-} NDIS_TCP_LARGE_SEND_OFFLOAD_NET_BUFFER_LIST_INFO,
-    *PNDIS_TCP_LARGE_SEND_OFFLOAD_NET_BUFFER_LIST_INFO;
-
-typedef struct _NDIS_UDP_SEGMENTATION_OFFLOAD_NET_BUFFER_LIST_INFO {
-    union {
-        struct {
-            ULONG MSS : 20, UdpHeaderOffset : 10, Reserved : 1, IPVersion : 1;
-        } Transmit;
-        PVOID Value;
-    };
-} NDIS_UDP_SEGMENTATION_OFFLOAD_NET_BUFFER_LIST_INFO,
-    *PNDIS_UDP_SEGMENTATION_OFFLOAD_NET_BUFFER_LIST_INFO;
-
-typedef union _NDIS_RSC_NBL_INFO {
-    struct {
-        USHORT CoalescedSegCount, DupAckCount;
-    } Info;
-    PVOID Value;
-} NDIS_RSC_NBL_INFO, *PNDIS_RSC_NBL_INFO;
-#define NET_BUFFER_LIST_COALESCED_SEG_COUNT(Nbl)                                                   \
-    (((NDIS_RSC_NBL_INFO *)&(Nbl)->NetBufferListInfo[TcpRecvSegCoalesceInfo])                      \
-         ->Info.CoalescedSegCount)
-#define NET_BUFFER_LIST_DUP_ACK_COUNT(Nbl)                                                         \
-    (((NDIS_RSC_NBL_INFO *)&(Nbl)->NetBufferListInfo[TcpRecvSegCoalesceInfo])->Info.DupAckCount)
-
-typedef struct _NDIS_UDP_RSC_OFFLOAD_NET_BUFFER_LIST_INFO {
-    union {
-        struct {
-            USHORT SegCount, SegSize;
-        } Receive;
-        PVOID Value;
-    };
-} NDIS_UDP_RSC_OFFLOAD_NET_BUFFER_LIST_INFO, *PNDIS_UDP_RSC_OFFLOAD_NET_BUFFER_LIST_INFO;
-
-typedef struct _NDIS_TCP_SEND_OFFLOADS_SUPPLEMENTAL_NET_BUFFER_LIST_INFO {
-    union {
-        struct {
-            ULONG IsEncapsulatedPacket : 1, EncapsulatedPacketOffsetsValid : 1,
-                InnerFrameOffset : 8, TransportIpHeaderRelativeOffset : 6,
-                TcpHeaderRelativeOffset : 10, IsInnerIPv6 : 1, TcpOptionsPresent : 1, Reserved : 4;
-        } EncapsulatedPacketOffsets;
-        PVOID Value;
-    };
-} NDIS_TCP_SEND_OFFLOADS_SUPPLEMENTAL_NET_BUFFER_LIST_INFO;
-
-typedef struct _NDIS_NET_BUFFER_LIST_8021Q_INFO {
-    union {
-        struct {
-            UINT32 UserPriority : 3, CanonicalFormatId : 1, VlanId : 12, Reserved : 16;
-        } TagHeader;
-        struct {
-            UINT32 UserPriority : 3, CanonicalFormatId : 1, VlanId : 12, WMMInfo : 4, Reserved : 12;
-        } WLanTagHeader;
-        PVOID Value;
-    };
-} NDIS_NET_BUFFER_LIST_8021Q_INFO, *PNDIS_NET_BUFFER_LIST_8021Q_INFO;
-
-typedef struct _NDIS_NET_BUFFER_LIST_FILTERING_INFO {
-    union {
-        struct {
-            USHORT FilterId;
-            union {
-                USHORT QueueId, VPortId;
-            } QueueVPortInfo;
-        } FilteringInfo;
-        PVOID Value;
-    };
-} NDIS_NET_BUFFER_LIST_FILTERING_INFO, *PNDIS_NET_BUFFER_LIST_FILTERING_INFO;
-
-typedef struct _NDIS_IPSEC_OFFLOAD_V2_NET_BUFFER_LIST_INFO {
-    union {
-        struct {
-            PVOID OffloadHandle;
-        } Transmit;
-        struct {
-            ULONG SaDeleteReq : 1, CryptoDone : 1, NextCryptoDone : 1, Reserved : 13,
-                CryptoStatus : 16;
-        } Receive;
-    };
-} NDIS_IPSEC_OFFLOAD_V2_NET_BUFFER_LIST_INFO;
-
-typedef struct _NDIS_NET_BUFFER_LIST_VIRTUAL_SUBNET_INFO {
-    union {
-        struct {
-            UINT32 VirtualSubnetId : 24, ReservedVsidBits : 8;
-#ifndef _X86_
-            UINT32 Reserved;
-#endif
-        };
-        PVOID Value;
-    };
-} NDIS_NET_BUFFER_LIST_VIRTUAL_SUBNET_INFO;
-
-typedef struct _NDIS_NBL_MEDIA_SPECIFIC_INFORMATION_EX {
-    NDIS_OBJECT_HEADER Header;
-    struct _NDIS_NBL_MEDIA_SPECIFIC_INFORMATION_EX *NextEntry;
-    ULONG Tag;
-    PVOID Data;
-} NDIS_NBL_MEDIA_SPECIFIC_INFORMATION_EX, *PNDIS_NBL_MEDIA_SPECIFIC_INFORMATION_EX;
-
-typedef struct _NET_BUFFER_LIST_TIMESTAMP {
-    ULONG64 Timestamp;
-} NET_BUFFER_LIST_TIMESTAMP, *PNET_BUFFER_LIST_TIMESTAMP;
 
 typedef struct _NET_BUFFER_LIST_POOL_PARAMETERS {
     NDIS_OBJECT_HEADER Header;
@@ -591,13 +399,8 @@ typedef struct _NDIS_MINIPORT_PAUSE_PARAMETERS {
     NDIS_OBJECT_HEADER Header;
     ULONG Flags, PauseReason;
 } NDIS_MINIPORT_PAUSE_PARAMETERS, *PNDIS_MINIPORT_PAUSE_PARAMETERS;
-#define NDIS_PAUSE_NDIS_INTERNAL          1
 #define NDIS_PAUSE_LOW_POWER              2
 #define NDIS_PAUSE_BIND_PROTOCOL          4
-#define NDIS_PAUSE_UNBIND_PROTOCOL        8
-#define NDIS_PAUSE_ATTACH_FILTER          0x10
-#define NDIS_PAUSE_DETACH_FILTER          0x20
-#define NDIS_PAUSE_FILTER_RESTART_STACK   0x40
 #define NDIS_PAUSE_MINIPORT_DEVICE_REMOVE 0x80
 
 typedef struct _NDIS_RESTART_ATTRIBUTES {
@@ -666,9 +469,6 @@ typedef NDIS_STATUS NTAPI MINIPORT_ADD_DEVICE(NDIS_HANDLE NdisMiniportHandle,
                                               NDIS_HANDLE MiniportDriverContext);
 typedef VOID NTAPI MINIPORT_REMOVE_DEVICE(NDIS_HANDLE MiniportAddDeviceContext);
 typedef NDIS_STATUS NTAPI MINIPORT_PNP_IRP(NDIS_HANDLE MiniportAddDeviceContext, PIRP Irp);
-typedef NDIS_STATUS NTAPI MINIPORT_IDLE_NOTIFICATION(NDIS_HANDLE MiniportAdapterContext,
-                                                     BOOLEAN ForceIdle);
-typedef VOID NTAPI MINIPORT_CANCEL_IDLE_NOTIFICATION(NDIS_HANDLE MiniportAdapterContext);
 typedef SET_OPTIONS *SET_OPTIONS_HANDLER;
 typedef MINIPORT_INITIALIZE *MINIPORT_INITIALIZE_HANDLER;
 typedef MINIPORT_HALT *MINIPORT_HALT_HANDLER;
@@ -691,8 +491,6 @@ typedef MINIPORT_ADD_DEVICE *MINIPORT_ADD_DEVICE_HANDLER;
 typedef MINIPORT_REMOVE_DEVICE *MINIPORT_REMOVE_DEVICE_HANDLER;
 typedef MINIPORT_PNP_IRP *MINIPORT_START_DEVICE_HANDLER,
     *MINIPORT_FILTER_RESOURCE_REQUIREMENTS_HANDLER;
-typedef MINIPORT_IDLE_NOTIFICATION *MINIPORT_IDLE_NOTIFICATION_HANDLER;
-typedef MINIPORT_CANCEL_IDLE_NOTIFICATION *MINIPORT_CANCEL_IDLE_NOTIFICATION_HANDLER;
 
 typedef struct _NDIS_MINIPORT_DRIVER_CHARACTERISTICS {
     NDIS_OBJECT_HEADER Header;
@@ -729,26 +527,13 @@ typedef struct _NDIS_MINIPORT_PNP_CHARACTERISTICS {
     ULONG Flags;
 } NDIS_MINIPORT_PNP_CHARACTERISTICS, *PNDIS_MINIPORT_PNP_CHARACTERISTICS;
 
-typedef struct _NDIS_MINIPORT_SS_CHARACTERISTICS {
-    NDIS_OBJECT_HEADER Header;
-    ULONG Flags;
-    MINIPORT_IDLE_NOTIFICATION_HANDLER IdleNotificationHandler;
-    MINIPORT_CANCEL_IDLE_NOTIFICATION_HANDLER CancelIdleNotificationHandler;
-} NDIS_MINIPORT_SS_CHARACTERISTICS, *PNDIS_MINIPORT_SS_CHARACTERISTICS;
-
 /* ---- What a miniport says about an adapter ---- */
 
-#define NDIS_MINIPORT_ATTRIBUTES_HARDWARE_DEVICE                      1
-#define NDIS_MINIPORT_ATTRIBUTES_NDIS_WDM                             2
-#define NDIS_MINIPORT_ATTRIBUTES_SURPRISE_REMOVE_OK                   4
-#define NDIS_MINIPORT_ATTRIBUTES_NOT_CO_NDIS                          8
-#define NDIS_MINIPORT_ATTRIBUTES_DO_NOT_BIND_TO_ALL_CO                0x10
-#define NDIS_MINIPORT_ATTRIBUTES_NO_HALT_ON_SUSPEND                   0x20
-#define NDIS_MINIPORT_ATTRIBUTES_BUS_MASTER                           0x40
-#define NDIS_MINIPORT_ATTRIBUTES_CONTROLS_DEFAULT_PORT                0x80
-#define NDIS_MINIPORT_ATTRIBUTES_NO_PAUSE_ON_SUSPEND                  0x100
-#define NDIS_MINIPORT_ATTRIBUTES_NO_OID_INTERCEPT_ON_NONDEFAULT_PORTS 0x200
-#define NDIS_MINIPORT_ATTRIBUTES_REGISTER_BUGCHECK_CALLBACK           0x400
+#define NDIS_MINIPORT_ATTRIBUTES_NDIS_WDM              2
+#define NDIS_MINIPORT_ATTRIBUTES_SURPRISE_REMOVE_OK    4
+#define NDIS_MINIPORT_ATTRIBUTES_NO_HALT_ON_SUSPEND    0x20
+#define NDIS_MINIPORT_ATTRIBUTES_CONTROLS_DEFAULT_PORT 0x80
+#define NDIS_MINIPORT_ATTRIBUTES_NO_PAUSE_ON_SUSPEND   0x100
 
 typedef struct _NDIS_MINIPORT_ADD_DEVICE_REGISTRATION_ATTRIBUTES {
     NDIS_OBJECT_HEADER Header;
@@ -843,63 +628,6 @@ typedef union _NDIS_MINIPORT_ADAPTER_ATTRIBUTES {
     NDIS_MINIPORT_ADAPTER_PACKET_DIRECT_ATTRIBUTES PacketDirectAttributes;
 } NDIS_MINIPORT_ADAPTER_ATTRIBUTES, *PNDIS_MINIPORT_ADAPTER_ATTRIBUTES;
 
-/* ---- Ports ---- */
-
-typedef struct _NDIS_PORT_CHARACTERISTICS {
-    NDIS_OBJECT_HEADER Header;
-    NDIS_PORT_NUMBER PortNumber;
-    ULONG Flags;
-    NDIS_PORT_TYPE Type;
-    NDIS_MEDIA_CONNECT_STATE MediaConnectState;
-    ULONG64 XmitLinkSpeed, RcvLinkSpeed;
-    NET_IF_DIRECTION_TYPE Direction;
-    NDIS_PORT_CONTROL_STATE SendControlState, RcvControlState;
-    NDIS_PORT_AUTHORIZATION_STATE SendAuthorizationState, RcvAuthorizationState;
-} NDIS_PORT_CHARACTERISTICS, *PNDIS_PORT_CHARACTERISTICS;
-
-typedef struct _NDIS_PORT {
-    struct _NDIS_PORT *Next;
-    PVOID NdisReserved, MiniportReserved, ProtocolReserved;
-    NDIS_PORT_CHARACTERISTICS PortCharacteristics;
-} NDIS_PORT, *PNDIS_PORT;
-
-/* ---- Polling (6.85) ---- */
-
-typedef struct _NDIS_POLL_TRANSMIT_DATA {
-    ULONG MaxNblsToComplete, Reserved1[3];
-    PNET_BUFFER_LIST CompletedNblChain;
-    ULONG NumberOfCompletedNbls, NumberOfRemainingNbls, SendCompleteFlags, Reserved2;
-    PVOID Reserved3[4];
-} NDIS_POLL_TRANSMIT_DATA;
-
-typedef struct _NDIS_POLL_RECEIVE_DATA {
-    ULONG MaxNblsToIndicate, Reserved1[3];
-    PNET_BUFFER_LIST IndicatedNblChain;
-    ULONG NumberOfIndicatedNbls, NumberOfRemainingNbls, Flags, Reserved2;
-    PVOID Reserved3[4];
-} NDIS_POLL_RECEIVE_DATA;
-
-typedef struct _NDIS_POLL_DATA {
-    NDIS_OBJECT_HEADER Header;
-    NDIS_POLL_TRANSMIT_DATA Transmit;
-    NDIS_POLL_RECEIVE_DATA Receive;
-} NDIS_POLL_DATA;
-
-typedef struct _NDIS_POLL_NOTIFICATION {
-    NDIS_OBJECT_HEADER Header;
-    BOOLEAN Enabled;
-} NDIS_POLL_NOTIFICATION;
-
-typedef VOID NTAPI NDIS_POLL(PVOID Context, NDIS_POLL_DATA *PollData);
-typedef VOID NTAPI NDIS_SET_POLL_NOTIFICATION(PVOID Context, NDIS_POLL_NOTIFICATION *Notification);
-typedef NDIS_POLL *NDIS_POLL_HANDLER;
-typedef NDIS_SET_POLL_NOTIFICATION *NDIS_SET_POLL_NOTIFICATION_HANDLER;
-typedef struct _NDIS_POLL_CHARACTERISTICS {
-    NDIS_OBJECT_HEADER Header;
-    NDIS_SET_POLL_NOTIFICATION_HANDLER SetPollNotificationHandler;
-    NDIS_POLL_HANDLER PollHandler;
-} NDIS_POLL_CHARACTERISTICS;
-
 /* ---- Locks, timers, configuration and other services ---- */
 
 typedef struct _NDIS_SPIN_LOCK {
@@ -960,12 +688,6 @@ typedef struct _NDIS_DEVICE_OBJECT_ATTRIBUTES {
     LPCGUID DeviceClassGuid;
 } NDIS_DEVICE_OBJECT_ATTRIBUTES, *PNDIS_DEVICE_OBJECT_ATTRIBUTES;
 
-typedef struct _NDIS_GENERIC_OBJECT {
-    NDIS_OBJECT_HEADER Header;
-    PVOID Caller, CallersCaller;
-    PDRIVER_OBJECT DriverObject;
-} NDIS_GENERIC_OBJECT, *PNDIS_GENERIC_OBJECT;
-
 typedef struct _NDIS_RSS_PROCESSOR {
     PROCESSOR_NUMBER ProcNum;
     USHORT PreferenceIndex, Reserved;
@@ -982,40 +704,7 @@ typedef struct _NDIS_RSS_PROCESSOR_INFO {
     NDIS_RSS_PROFILE RssProfile;
 } NDIS_RSS_PROCESSOR_INFO, *PNDIS_RSS_PROCESSOR_INFO;
 
-typedef VOID NTAPI MINIPORT_PROCESS_SG_LIST(PDEVICE_OBJECT DeviceObject, PVOID Reserved,
-                                            PSCATTER_GATHER_LIST SGL, PVOID Context);
-typedef VOID NTAPI MINIPORT_ALLOCATE_SHARED_MEM_COMPLETE(NDIS_HANDLE MiniportAdapterContext,
-                                                         PVOID VirtualAddress,
-                                                         PNDIS_PHYSICAL_ADDRESS PhysicalAddress,
-                                                         ULONG Length, PVOID Context);
-typedef MINIPORT_PROCESS_SG_LIST *MINIPORT_PROCESS_SG_LIST_HANDLER;
-typedef MINIPORT_ALLOCATE_SHARED_MEM_COMPLETE *MINIPORT_ALLOCATE_SHARED_MEM_COMPLETE_HANDLER;
-typedef struct _NDIS_SG_DMA_DESCRIPTION {
-    NDIS_OBJECT_HEADER Header;
-    ULONG Flags, MaximumPhysicalMapping;
-    MINIPORT_PROCESS_SG_LIST_HANDLER ProcessSGListHandler;
-    MINIPORT_ALLOCATE_SHARED_MEM_COMPLETE_HANDLER SharedMemAllocateCompleteHandler;
-    ULONG ScatterGatherListSize;
-    PDEVICE_OBJECT PdoOverride;
-} NDIS_SG_DMA_DESCRIPTION, *PNDIS_SG_DMA_DESCRIPTION;
-
-#define NDIS_ERROR_CODE_RECEIVE_SPACE_SMALL             ((NDIS_STATUS)0x40001395)
-#define NDIS_ERROR_CODE_TIMEOUT                         ((NDIS_STATUS)0x8000138F)
-#define NDIS_ERROR_CODE_ADAPTER_DISABLED                ((NDIS_STATUS)0x80001396)
-#define NDIS_ERROR_CODE_RESOURCE_CONFLICT               ((NDIS_STATUS)0xC0001388)
-#define NDIS_ERROR_CODE_OUT_OF_RESOURCES                ((NDIS_STATUS)0xC0001389)
-#define NDIS_ERROR_CODE_HARDWARE_FAILURE                ((NDIS_STATUS)0xC000138A)
-#define NDIS_ERROR_CODE_ADAPTER_NOT_FOUND               ((NDIS_STATUS)0xC000138B)
-#define NDIS_ERROR_CODE_INTERRUPT_CONNECT               ((NDIS_STATUS)0xC000138C)
-#define NDIS_ERROR_CODE_DRIVER_FAILURE                  ((NDIS_STATUS)0xC000138D)
-#define NDIS_ERROR_CODE_BAD_VERSION                     ((NDIS_STATUS)0xC000138E)
-#define NDIS_ERROR_CODE_NETWORK_ADDRESS                 ((NDIS_STATUS)0xC0001390)
-#define NDIS_ERROR_CODE_UNSUPPORTED_CONFIGURATION       ((NDIS_STATUS)0xC0001391)
-#define NDIS_ERROR_CODE_INVALID_VALUE_FROM_ADAPTER      ((NDIS_STATUS)0xC0001392)
-#define NDIS_ERROR_CODE_MISSING_CONFIGURATION_PARAMETER ((NDIS_STATUS)0xC0001393)
-#define NDIS_ERROR_CODE_BAD_IO_BASE_ADDRESS             ((NDIS_STATUS)0xC0001394)
-#define NET_BUFFER_LIST_POOL_FLAG_VERIFY                1
-#define NET_BUFFER_POOL_FLAG_VERIFY                     1
+#define NDIS_ERROR_CODE_DRIVER_FAILURE ((NDIS_STATUS)0xC000138D)
 
 /* ---- Functions ---- */
 
@@ -1105,6 +794,17 @@ NDISAPI VOID NTAPI NdisFreeMemoryWithTagPriority(NDIS_HANDLE NdisHandle, PVOID V
                                                  ULONG Tag);
 NDISAPI NDIS_STATUS NTAPI NdisAllocateMemoryWithTag(PVOID *VirtualAddress, UINT Length, ULONG Tag);
 NDISAPI VOID NTAPI NdisFreeMemory(PVOID VirtualAddress, UINT Length, UINT MemoryFlags);
+typedef struct _NDIS_SHARED_MEMORY_PARAMETERS {
+    NDIS_OBJECT_HEADER Header;
+    UCHAR Flags;
+    ULONG QueueId;
+    NDIS_HANDLE SharedMemoryHandle;
+    ULONG PreferredNode, Usage, Length;
+    PVOID VirtualAddress;
+    ULONG SGListBufferLength;
+    PSCATTER_GATHER_LIST SGListBuffer;
+    NDIS_NIC_SWITCH_VPORT_ID VPortId;
+} NDIS_SHARED_MEMORY_PARAMETERS, *PNDIS_SHARED_MEMORY_PARAMETERS;
 NDISAPI NDIS_STATUS NTAPI NdisAllocateSharedMemory(
     NDIS_HANDLE NdisHandle, PNDIS_SHARED_MEMORY_PARAMETERS SharedMemoryParameters,
     PNDIS_HANDLE AllocationHandle);
@@ -1176,26 +876,14 @@ NdisRegisterDeviceEx(NDIS_HANDLE NdisHandle, PNDIS_DEVICE_OBJECT_ATTRIBUTES Devi
 NDISAPI VOID NTAPI NdisDeregisterDeviceEx(NDIS_HANDLE NdisDeviceHandle);
 NDISAPI PVOID NTAPI NdisGetDeviceReservedExtension(PDEVICE_OBJECT DeviceObject);
 
-#define NdisMoveMemory(Destination, Source, Length) RtlCopyMemory(Destination, Source, Length)
-#define NdisZeroMemory(Destination, Length)         RtlZeroMemory(Destination, Length)
-#define NdisEqualMemory(Source1, Source2, Length)   RtlEqualMemory(Source1, Source2, Length)
-#define NdisInitUnicodeString(Destination, Source)  RtlInitUnicodeString(Destination, Source)
-#define NDIS_STRING_CONST(Literal)                  RTL_CONSTANT_STRING(L##Literal)
-
 /* ---- Revisions, and the bytes that each has ---- */
 
 #define NDIS_CONFIGURATION_OBJECT_REVISION_1                        1
 #define NDIS_DEVICE_OBJECT_ATTRIBUTES_REVISION_1                    1
-#define NDIS_HARDWARE_CROSSTIMESTAMP_REVISION_1                     1
 #define NDIS_INTERRUPT_MODERATION_PARAMETERS_REVISION_1             1
-#define NDIS_LINK_PARAMETERS_REVISION_1                             1
 #define NDIS_LINK_STATE_REVISION_1                                  1
 #define NDIS_MINIPORT_ADAPTER_GENERAL_ATTRIBUTES_REVISION_1         1
 #define NDIS_MINIPORT_ADAPTER_GENERAL_ATTRIBUTES_REVISION_2         2
-#define NDIS_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES_REVISION_1 1
-#define NDIS_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES_REVISION_2 2
-#define NDIS_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES_REVISION_3 3
-#define NDIS_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES_REVISION_4 4
 #define NDIS_MINIPORT_ADAPTER_OFFLOAD_ATTRIBUTES_REVISION_1         1
 #define NDIS_MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES_REVISION_1    1
 #define NDIS_MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES_REVISION_2    2
@@ -1207,16 +895,6 @@ NDISAPI PVOID NTAPI NdisGetDeviceReservedExtension(PDEVICE_OBJECT DeviceObject);
 #define NDIS_MINIPORT_PAUSE_PARAMETERS_REVISION_1                   1
 #define NDIS_MINIPORT_PNP_CHARACTERISTICS_REVISION_1                1
 #define NDIS_MINIPORT_RESTART_PARAMETERS_REVISION_1                 1
-#define NDIS_MINIPORT_SS_CHARACTERISTICS_REVISION_1                 1
-#define NDIS_NBL_MEDIA_SPECIFIC_INFO_REVISION_1                     1
-#define NDIS_OBJECT_REVISION_1                                      1
-#define NDIS_OFFLOAD_ENCAPSULATION_REVISION_1                       1
-#define NDIS_OFFLOAD_PARAMETERS_REVISION_1                          1
-#define NDIS_OFFLOAD_PARAMETERS_REVISION_2                          2
-#define NDIS_OFFLOAD_PARAMETERS_REVISION_3                          3
-#define NDIS_OFFLOAD_PARAMETERS_REVISION_4                          4
-#define NDIS_OFFLOAD_PARAMETERS_REVISION_5                          5
-#define NDIS_OFFLOAD_PARAMETERS_REVISION_6                          6
 #define NDIS_OFFLOAD_REVISION_1                                     1
 #define NDIS_OFFLOAD_REVISION_2                                     2
 #define NDIS_OFFLOAD_REVISION_3                                     3
@@ -1227,38 +905,15 @@ NDISAPI PVOID NTAPI NdisGetDeviceReservedExtension(PDEVICE_OBJECT DeviceObject);
 #define NDIS_OFFLOAD_REVISION_8                                     8
 #define NDIS_OID_REQUEST_REVISION_1                                 1
 #define NDIS_OID_REQUEST_REVISION_2                                 2
-#define NDIS_OPER_STATE_REVISION_1                                  1
 #define NDIS_PM_CAPABILITIES_REVISION_1                             1
 #define NDIS_PM_CAPABILITIES_REVISION_2                             2
-#define NDIS_PM_PARAMETERS_REVISION_1                               1
-#define NDIS_PM_PARAMETERS_REVISION_2                               2
-#define NDIS_POLL_CHARACTERISTICS_REVISION_1                        1
-#define NDIS_POLL_DATA_REVISION_1                                   1
-#define NDIS_POLL_NOTIFICATION_REVISION_1                           1
-#define NDIS_PORT_AUTHENTICATION_PARAMETERS_REVISION_1              1
-#define NDIS_PORT_CHARACTERISTICS_REVISION_1                        1
-#define NDIS_PORT_STATE_REVISION_1                                  1
-#define NDIS_RECEIVE_HASH_PARAMETERS_REVISION_1                     1
-#define NDIS_RECEIVE_SCALE_CAPABILITIES_REVISION_1                  1
-#define NDIS_RECEIVE_SCALE_CAPABILITIES_REVISION_2                  2
-#define NDIS_RECEIVE_SCALE_CAPABILITIES_REVISION_3                  3
-#define NDIS_RECEIVE_SCALE_PARAMETERS_REVISION_1                    1
-#define NDIS_RECEIVE_SCALE_PARAMETERS_REVISION_2                    2
-#define NDIS_RECEIVE_SCALE_PARAMETERS_REVISION_3                    3
-#define NDIS_RECEIVE_SCALE_PARAMETERS_V2_REVISION_1                 1
 #define NDIS_RESTART_GENERAL_ATTRIBUTES_REVISION_1                  1
 #define NDIS_RESTART_GENERAL_ATTRIBUTES_REVISION_2                  2
 #define NDIS_RSS_PROCESSOR_INFO_REVISION_1                          1
 #define NDIS_RSS_PROCESSOR_INFO_REVISION_2                          2
-#define NDIS_SG_DMA_DESCRIPTION_REVISION_1                          1
-#define NDIS_SG_DMA_DESCRIPTION_REVISION_2                          2
 #define NDIS_STATISTICS_INFO_REVISION_1                             1
 #define NDIS_STATUS_INDICATION_REVISION_1                           1
-#define NDIS_TCP_CONNECTION_OFFLOAD_REVISION_1                      1
-#define NDIS_TCP_CONNECTION_OFFLOAD_REVISION_2                      2
-#define NDIS_TCP_RECV_SEG_COALESC_OFFLOAD_REVISION_1                1
 #define NDIS_TIMER_CHARACTERISTICS_REVISION_1                       1
-#define NDIS_TIMESTAMP_CAPABILITIES_REVISION_1                      1
 #define NET_BUFFER_LIST_POOL_PARAMETERS_REVISION_1                  1
 #define NET_BUFFER_LIST_POOL_PARAMETERS_REVISION_2                  2
 #define NET_BUFFER_POOL_PARAMETERS_REVISION_1                       1
@@ -1271,12 +926,6 @@ NDISAPI PVOID NTAPI NdisGetDeviceReservedExtension(PDEVICE_OBJECT DeviceObject);
     RTL_SIZEOF_THROUGH_FIELD(NDIS_CONFIGURATION_OBJECT, Flags)
 #define NDIS_SIZEOF_DEVICE_OBJECT_ATTRIBUTES_REVISION_1                                            \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_DEVICE_OBJECT_ATTRIBUTES, DeviceClassGuid)
-#define NDIS_SIZEOF_ENCAPSULATED_PACKET_TASK_OFFLOAD_REVISION_1                                    \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_ENCAPSULATED_PACKET_TASK_OFFLOAD, MaxHeaderSizeSupported)
-#define NDIS_SIZEOF_HARDWARE_CROSSTIMESTAMP_REVISION_1                                             \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_HARDWARE_CROSSTIMESTAMP, SystemTimestamp2)
-#define NDIS_SIZEOF_LINK_PARAMETERS_REVISION_1                                                     \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_LINK_PARAMETERS, AutoNegotiationFlags)
 #define NDIS_SIZEOF_LINK_STATE_REVISION_1                                                          \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_LINK_STATE, AutoNegotiationFlags)
 #define NDIS_SIZEOF_MINIPORT_ADAPTER_GENERAL_ATTRIBUTES_REVISION_1                                 \
@@ -1284,17 +933,6 @@ NDISAPI PVOID NTAPI NdisGetDeviceReservedExtension(PDEVICE_OBJECT DeviceObject);
 #define NDIS_SIZEOF_MINIPORT_ADAPTER_GENERAL_ATTRIBUTES_REVISION_2                                 \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_ADAPTER_GENERAL_ATTRIBUTES,                             \
                              PowerManagementCapabilitiesEx)
-#define NDIS_SIZEOF_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES_REVISION_1                         \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES, HDSplitAttributes)
-#define NDIS_SIZEOF_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES_REVISION_2                         \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES,                     \
-                             CurrentNicSwitchCapabilities)
-#define NDIS_SIZEOF_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES_REVISION_3                         \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES,                     \
-                             CurrentQosCapabilities)
-#define NDIS_SIZEOF_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES_REVISION_4                         \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_ADAPTER_HARDWARE_ASSIST_ATTRIBUTES,                     \
-                             CurrentGftOffloadCapabilities)
 #define NDIS_SIZEOF_MINIPORT_ADAPTER_OFFLOAD_ATTRIBUTES_REVISION_1                                 \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_ADAPTER_OFFLOAD_ATTRIBUTES,                             \
                              TcpConnectionOffloadHardwareCapabilities)
@@ -1318,10 +956,6 @@ NDISAPI PVOID NTAPI NdisGetDeviceReservedExtension(PDEVICE_OBJECT DeviceObject);
     RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_PNP_CHARACTERISTICS, Flags)
 #define NDIS_SIZEOF_MINIPORT_RESTART_PARAMETERS_REVISION_1                                         \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_RESTART_PARAMETERS, Flags)
-#define NDIS_SIZEOF_MINIPORT_SS_CHARACTERISTICS_REVISION_1                                         \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_MINIPORT_SS_CHARACTERISTICS, CancelIdleNotificationHandler)
-#define NDIS_SIZEOF_NBL_MEDIA_SPECIFIC_INFO_REVISION_1                                             \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_NBL_MEDIA_SPECIFIC_INFORMATION_EX, Data)
 #define NDIS_SIZEOF_NDIS_OFFLOAD_REVISION_1 RTL_SIZEOF_THROUGH_FIELD(NDIS_OFFLOAD, Flags)
 #define NDIS_SIZEOF_NDIS_OFFLOAD_REVISION_2 RTL_SIZEOF_THROUGH_FIELD(NDIS_OFFLOAD, IPsecV2)
 #define NDIS_SIZEOF_NDIS_OFFLOAD_REVISION_3                                                        \
@@ -1336,15 +970,6 @@ NDISAPI PVOID NTAPI NdisGetDeviceReservedExtension(PDEVICE_OBJECT DeviceObject);
     RTL_SIZEOF_THROUGH_FIELD(NDIS_PM_CAPABILITIES, MinLinkChangeWakeUp)
 #define NDIS_SIZEOF_NDIS_PM_CAPABILITIES_REVISION_2                                                \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_PM_CAPABILITIES, MediaSpecificWakeUpEvents)
-#define NDIS_SIZEOF_NDIS_PM_PARAMETERS_REVISION_1                                                  \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_PM_PARAMETERS, WakeUpFlags)
-#define NDIS_SIZEOF_NDIS_PM_PARAMETERS_REVISION_2                                                  \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_PM_PARAMETERS, MediaSpecificWakeUpEvents)
-#define NDIS_SIZEOF_NDIS_POLL_CHARACTERISTICS_REVISION_1                                           \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_POLL_CHARACTERISTICS, PollHandler)
-#define NDIS_SIZEOF_NDIS_POLL_DATA_REVISION_1 RTL_SIZEOF_THROUGH_FIELD(NDIS_POLL_DATA, Receive)
-#define NDIS_SIZEOF_NDIS_POLL_NOTIFICATION_REVISION_1                                              \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_POLL_NOTIFICATION, Enabled)
 #define NDIS_SIZEOF_NET_BUFFER_LIST_POOL_PARAMETERS_REVISION_1                                     \
     RTL_SIZEOF_THROUGH_FIELD(NET_BUFFER_LIST_POOL_PARAMETERS, DataSize)
 #define NDIS_SIZEOF_NET_BUFFER_LIST_POOL_PARAMETERS_REVISION_2                                     \
@@ -1359,42 +984,8 @@ NDISAPI PVOID NTAPI NdisGetDeviceReservedExtension(PDEVICE_OBJECT DeviceObject);
     RTL_SIZEOF_THROUGH_FIELD(NET_PNP_EVENT_NOTIFICATION, Flags)
 #define NDIS_SIZEOF_NET_PNP_EVENT_NOTIFICATION_REVISION_2                                          \
     RTL_SIZEOF_THROUGH_FIELD(NET_PNP_EVENT_NOTIFICATION, VPortId)
-#define NDIS_SIZEOF_OFFLOAD_ENCAPSULATION_REVISION_1                                               \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_OFFLOAD_ENCAPSULATION, IPv6.HeaderSize)
-#define NDIS_SIZEOF_OFFLOAD_PARAMETERS_REVISION_1                                                  \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_OFFLOAD_PARAMETERS, Flags)
-#define NDIS_SIZEOF_OFFLOAD_PARAMETERS_REVISION_2                                                  \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_OFFLOAD_PARAMETERS, IPsecV2IPv4)
-#define NDIS_SIZEOF_OFFLOAD_PARAMETERS_REVISION_3                                                  \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_OFFLOAD_PARAMETERS, EncapsulationTypes)
-#define NDIS_SIZEOF_OFFLOAD_PARAMETERS_REVISION_4                                                  \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_OFFLOAD_PARAMETERS, EncapsulationProtocolParameters)
-#define NDIS_SIZEOF_OFFLOAD_PARAMETERS_REVISION_5                                                  \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_OFFLOAD_PARAMETERS, UdpSegmentation)
-#define NDIS_SIZEOF_OFFLOAD_PARAMETERS_REVISION_6                                                  \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_OFFLOAD_PARAMETERS, UdpRsc)
 #define NDIS_SIZEOF_OID_REQUEST_REVISION_1 RTL_SIZEOF_THROUGH_FIELD(NDIS_OID_REQUEST, Reserved2)
 #define NDIS_SIZEOF_OID_REQUEST_REVISION_2 RTL_SIZEOF_THROUGH_FIELD(NDIS_OID_REQUEST, Flags)
-#define NDIS_SIZEOF_PORT_AUTHENTICATION_PARAMETERS_REVISION_1                                      \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_PORT_AUTHENTICATION_PARAMETERS, RcvAuthorizationState)
-#define NDIS_SIZEOF_PORT_CHARACTERISTICS_REVISION_1                                                \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_PORT_CHARACTERISTICS, RcvAuthorizationState)
-#define NDIS_SIZEOF_RECEIVE_HASH_PARAMETERS_REVISION_1                                             \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_RECEIVE_HASH_PARAMETERS, HashSecretKeyOffset)
-#define NDIS_SIZEOF_RECEIVE_SCALE_CAPABILITIES_REVISION_1                                          \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_RECEIVE_SCALE_CAPABILITIES, NumberOfReceiveQueues)
-#define NDIS_SIZEOF_RECEIVE_SCALE_CAPABILITIES_REVISION_2                                          \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_RECEIVE_SCALE_CAPABILITIES, NumberOfIndirectionTableEntries)
-#define NDIS_SIZEOF_RECEIVE_SCALE_CAPABILITIES_REVISION_3                                          \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_RECEIVE_SCALE_CAPABILITIES, NumberOfIndirectionTableEntries)
-#define NDIS_SIZEOF_RECEIVE_SCALE_PARAMETERS_REVISION_1                                            \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_RECEIVE_SCALE_PARAMETERS, HashSecretKeyOffset)
-#define NDIS_SIZEOF_RECEIVE_SCALE_PARAMETERS_REVISION_2                                            \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_RECEIVE_SCALE_PARAMETERS, ProcessorMasksEntrySize)
-#define NDIS_SIZEOF_RECEIVE_SCALE_PARAMETERS_REVISION_3                                            \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_RECEIVE_SCALE_PARAMETERS, DefaultProcessorNumber)
-#define NDIS_SIZEOF_RECEIVE_SCALE_PARAMETERS_V2_REVISION_1                                         \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_RECEIVE_SCALE_PARAMETERS_V2, NumberOfIndirectionTableEntries)
 #define NDIS_SIZEOF_RESTART_GENERAL_ATTRIBUTES_REVISION_1                                          \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_RESTART_GENERAL_ATTRIBUTES, SupportedOidListLength)
 #define NDIS_SIZEOF_RESTART_GENERAL_ATTRIBUTES_REVISION_2                                          \
@@ -1405,19 +996,13 @@ NDISAPI PVOID NTAPI NdisGetDeviceReservedExtension(PDEVICE_OBJECT DeviceObject);
     RTL_SIZEOF_THROUGH_FIELD(NDIS_RSS_PROCESSOR_INFO, RssProfile)
 #define NDIS_SIZEOF_RSS_PROCESSOR_REVISION_1                                                       \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_RSS_PROCESSOR, PreferenceIndex)
-#define NDIS_SIZEOF_SG_DMA_DESCRIPTION_REVISION_1                                                  \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_SG_DMA_DESCRIPTION, ScatterGatherListSize)
-#define NDIS_SIZEOF_SG_DMA_DESCRIPTION_REVISION_2                                                  \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_SG_DMA_DESCRIPTION, PdoOverride)
 #define NDIS_SIZEOF_STATISTICS_INFO_REVISION_1                                                     \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_STATISTICS_INFO, ifHCOutBroadcastOctets)
 #define NDIS_SIZEOF_STATUS_INDICATION_REVISION_1                                                   \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_STATUS_INDICATION, NdisReserved)
-#define NDIS_SIZEOF_TCP_CONNECTION_OFFLOAD_REVISION_1                                              \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_TCP_CONNECTION_OFFLOAD, Flags)
-#define NDIS_SIZEOF_TCP_CONNECTION_OFFLOAD_REVISION_2                                              \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_TCP_CONNECTION_OFFLOAD, Flags)
 #define NDIS_SIZEOF_TIMER_CHARACTERISTICS_REVISION_1                                               \
     RTL_SIZEOF_THROUGH_FIELD(NDIS_TIMER_CHARACTERISTICS, FunctionContext)
-#define NDIS_SIZEOF_TIMESTAMP_CAPABILITIES_REVISION_1                                              \
-    RTL_SIZEOF_THROUGH_FIELD(NDIS_TIMESTAMP_CAPABILITIES, TimestampFlags)
+#define NDIS_SIZEOF_SHARED_MEMORY_PARAMETERS_REVISION_1                                            \
+    RTL_SIZEOF_THROUGH_FIELD(NDIS_SHARED_MEMORY_PARAMETERS, SGListBuffer)
+#define NDIS_SIZEOF_SHARED_MEMORY_PARAMETERS_REVISION_2                                            \
+    RTL_SIZEOF_THROUGH_FIELD(NDIS_SHARED_MEMORY_PARAMETERS, VPortId)

@@ -43,7 +43,6 @@
 #define DECLSPEC_IMPORT
 #endif
 
-#define CALLBACK              NTAPI
 #define DECLSPEC_ALIGN(Bytes) __attribute__((aligned(Bytes)))
 #define DECLSPEC_NORETURN     __attribute__((noreturn))
 #define DECLSPEC_NOINLINE     __attribute__((noinline))
@@ -62,7 +61,6 @@
 #endif
 
 #define VOID          void
-#define CONST         const
 #define TRUE          1
 #define FALSE         0
 #define ANYSIZE_ARRAY 1
@@ -87,10 +85,7 @@ typedef const char *PCSTR, *PCSZ;
 typedef unsigned char UCHAR, BOOLEAN, *PUCHAR, *PBOOLEAN;
 typedef short SHORT, CSHORT, *PSHORT;
 typedef unsigned short USHORT, *PUSHORT;
-typedef int INT, *PINT;
 typedef unsigned int UINT, UINT32, *PUINT;
-typedef unsigned char UINT8;
-typedef unsigned short UINT16;
 typedef LONG *PLONG, NTSTATUS, *PNTSTATUS;
 typedef ULONG *PULONG, LOGICAL, LCID, ACCESS_MASK, *PACCESS_MASK, SECURITY_INFORMATION;
 typedef long long LONGLONG, LONG64, INT64, *PLONGLONG, *PLONG64;
@@ -215,23 +210,14 @@ typedef struct _GROUP_AFFINITY {
     ((Type *)((PUCHAR)(Address) - offsetof(Type, Field)))
 #define NT_SUCCESS(Status) ((NTSTATUS)(Status) >= 0)
 #define NT_ERROR(Status)   ((ULONG)(Status) >> 30 == 3)
-#define LOWORD(Value)      ((USHORT)((ULONG_PTR)(Value) & 0xFFFF))
-#define HIWORD(Value)      ((USHORT)((ULONG_PTR)(Value) >> 16 & 0xFFFF))
 
-#define MAXUCHAR     0xFF
 #define MAXUSHORT    0xFFFF
 #define MAXLONG      0x7FFFFFFF
 #define MAXULONG     0xFFFFFFFFU
-#define MAXLONGLONG  0x7FFFFFFFFFFFFFFFLL
 #define MAXULONGLONG 0xFFFFFFFFFFFFFFFFULL
-#define MAXSIZE_T    ((SIZE_T) ~(SIZE_T)0)
-#define UNICODE_NULL ((WCHAR)0)
 
 /* Handles and pointers of 32-bit callers arrive as 32-bit numbers. */
 #define HandleToULong(Handle) ((ULONG)(ULONG_PTR)(Handle))
-#define ULongToHandle(Value)  ((HANDLE)(ULONG_PTR)(ULONG)(Value))
-#define ULongToPtr(Value)     ((PVOID)(ULONG_PTR)(ULONG)(Value))
-#define PtrToUlong(Pointer)   ((ULONG)(ULONG_PTR)(Pointer))
 
 #ifdef INITGUID
 #define DEFINE_GUID(Name, L, W1, W2, B1, B2, B3, B4, B5, B6, B7, B8)                               \

@@ -90,12 +90,6 @@ typedef struct _ACCESS_ALLOWED_ACE {
     ULONG SidStart;
 } ACCESS_ALLOWED_ACE, *PACCESS_ALLOWED_ACE;
 
-typedef struct _ACCESS_DENIED_ACE {
-    ACE_HEADER Header;
-    ACCESS_MASK Mask;
-    ULONG SidStart;
-} ACCESS_DENIED_ACE, *PACCESS_DENIED_ACE;
-
 typedef USHORT SECURITY_DESCRIPTOR_CONTROL, *PSECURITY_DESCRIPTOR_CONTROL;
 typedef struct _SECURITY_DESCRIPTOR {
     UCHAR Revision, Sbz1;
@@ -109,34 +103,24 @@ typedef struct _SECURITY_DESCRIPTOR_RELATIVE {
     ULONG Owner, Group, Sacl, Dacl;
 } SECURITY_DESCRIPTOR_RELATIVE, *PISECURITY_DESCRIPTOR_RELATIVE;
 
-#define SECURITY_DESCRIPTOR_REVISION   1
-#define SECURITY_DESCRIPTOR_MIN_LENGTH sizeof(SECURITY_DESCRIPTOR)
-#define SE_OWNER_DEFAULTED             0x0001
-#define SE_GROUP_DEFAULTED             0x0002
-#define SE_DACL_PRESENT                0x0004
-#define SE_DACL_DEFAULTED              0x0008
-#define SE_SACL_PRESENT                0x0010
-#define SE_DACL_PROTECTED              0x1000
-#define SE_SELF_RELATIVE               0x8000
-#define OWNER_SECURITY_INFORMATION     0x00000001
-#define GROUP_SECURITY_INFORMATION     0x00000002
-#define DACL_SECURITY_INFORMATION      0x00000004
-#define SACL_SECURITY_INFORMATION      0x00000008
-#define ACL_REVISION                   2
-#define ACCESS_ALLOWED_ACE_TYPE        0
-#define ACCESS_DENIED_ACE_TYPE         1
-#define OBJECT_INHERIT_ACE             0x01
-#define CONTAINER_INHERIT_ACE          0x02
-#define INHERIT_ONLY_ACE               0x08
-#define SID_REVISION                   1
-#define SID_MAX_SUB_AUTHORITIES        15
-#define SECURITY_NT_AUTHORITY          {0, 0, 0, 0, 0, 5}
-#define SECURITY_WORLD_SID_AUTHORITY   {0, 0, 0, 0, 0, 1}
-#define SECURITY_WORLD_RID             0
-#define SECURITY_LOCAL_SYSTEM_RID      18
-#define SECURITY_BUILTIN_DOMAIN_RID    32
-#define DOMAIN_ALIAS_RID_ADMINS        544
-#define DOMAIN_ALIAS_RID_USERS         545
+#define SECURITY_DESCRIPTOR_REVISION 1
+#define SE_OWNER_DEFAULTED           0x0001
+#define SE_GROUP_DEFAULTED           0x0002
+#define SE_DACL_PRESENT              0x0004
+#define SE_DACL_DEFAULTED            0x0008
+#define SE_SACL_PRESENT              0x0010
+#define SE_DACL_PROTECTED            0x1000
+#define SE_SELF_RELATIVE             0x8000
+#define OWNER_SECURITY_INFORMATION   0x00000001
+#define GROUP_SECURITY_INFORMATION   0x00000002
+#define DACL_SECURITY_INFORMATION    0x00000004
+#define SACL_SECURITY_INFORMATION    0x00000008
+#define ACL_REVISION                 2
+#define INHERIT_ONLY_ACE             0x08
+#define SID_REVISION                 1
+#define SID_MAX_SUB_AUTHORITIES      15
+#define SECURITY_WORLD_SID_AUTHORITY {0, 0, 0, 0, 0, 1}
+#define SECURITY_WORLD_RID           0
 
 NTKERNELAPI BOOLEAN NTAPI SeAccessCheck(PSECURITY_DESCRIPTOR SecurityDescriptor,
                                         PSECURITY_SUBJECT_CONTEXT SubjectSecurityContext,
@@ -286,20 +270,10 @@ NTKERNELAPI NTSTATUS NTAPI EtwWrite(REGHANDLE RegHandle, PCEVENT_DESCRIPTOR Even
                                     LPCGUID ActivityId, ULONG UserDataCount,
                                     PEVENT_DATA_DESCRIPTOR UserData);
 NTKERNELAPI BOOLEAN NTAPI EtwEventEnabled(REGHANDLE RegHandle, PCEVENT_DESCRIPTOR EventDescriptor);
-#define EVENT_CONTROL_CODE_DISABLE_PROVIDER 0
-#define EVENT_CONTROL_CODE_ENABLE_PROVIDER  1
 
 /* ---- Exceptions ---- */
 
 #define EXCEPTION_MAXIMUM_PARAMETERS 15
-#define EXCEPTION_NONCONTINUABLE     0x01
-#define EXCEPTION_UNWINDING          0x02
-#define EXCEPTION_EXIT_UNWIND        0x04
-#define EXCEPTION_STACK_INVALID      0x08
-#define EXCEPTION_NESTED_CALL        0x10
-#define EXCEPTION_TARGET_UNWIND      0x20
-#define EXCEPTION_COLLIDED_UNWIND    0x40
-#define EXCEPTION_UNWIND             0x66
 
 typedef struct _EXCEPTION_RECORD {
     NTSTATUS ExceptionCode;
@@ -314,13 +288,6 @@ typedef struct _EXCEPTION_POINTERS {
     PEXCEPTION_RECORD ExceptionRecord;
     PCONTEXT ContextRecord;
 } EXCEPTION_POINTERS, *PEXCEPTION_POINTERS;
-
-typedef enum _EXCEPTION_DISPOSITION {
-    ExceptionContinueExecution,
-    ExceptionContinueSearch,
-    ExceptionNestedException,
-    ExceptionCollidedUnwind
-} EXCEPTION_DISPOSITION;
 
 #ifdef _AMD64_
 typedef struct DECLSPEC_ALIGN(16) _M128A {
@@ -361,61 +328,4 @@ typedef struct DECLSPEC_ALIGN(16) _CONTEXT {
     ULONG64 LastBranchToRip, LastBranchFromRip, LastExceptionToRip, LastExceptionFromRip;
 } CONTEXT;
 
-#define CONTEXT_AMD64          0x00100000
-#define CONTEXT_CONTROL        0x00100001
-#define CONTEXT_INTEGER        0x00100002
-#define CONTEXT_SEGMENTS       0x00100004
-#define CONTEXT_FLOATING_POINT 0x00100008
-#define CONTEXT_FULL           0x0010000B
-
-typedef struct _RUNTIME_FUNCTION {
-    ULONG BeginAddress, EndAddress, UnwindData;
-} RUNTIME_FUNCTION, *PRUNTIME_FUNCTION;
-
-/* Followed by the codes, padded to an even number, then by the handler or by the RUNTIME_FUNCTION
- * it is chained to. */
-typedef struct _UNWIND_INFO {
-    UCHAR Version : 3, Flags : 5;
-    UCHAR SizeOfProlog, CountOfCodes;
-    UCHAR FrameRegister : 4, FrameOffset : 4;
-} UNWIND_INFO, *PUNWIND_INFO;
-
-#define UNW_FLAG_NHANDLER    0
-#define UNW_FLAG_EHANDLER    1
-#define UNW_FLAG_UHANDLER    2
-#define UNW_FLAG_CHAININFO   4
-#define UWOP_PUSH_NONVOL     0
-#define UWOP_ALLOC_LARGE     1
-#define UWOP_ALLOC_SMALL     2
-#define UWOP_SET_FPREG       3
-#define UWOP_SAVE_NONVOL     4
-#define UWOP_SAVE_NONVOL_FAR 5
-#define UWOP_SAVE_XMM128     8
-#define UWOP_SAVE_XMM128_FAR 9
-#define UWOP_PUSH_MACHFRAME  10
-
-struct _DISPATCHER_CONTEXT;
-typedef EXCEPTION_DISPOSITION NTAPI
-EXCEPTION_ROUTINE(PEXCEPTION_RECORD ExceptionRecord, PVOID EstablisherFrame, PCONTEXT ContextRecord,
-                  struct _DISPATCHER_CONTEXT *DispatcherContext);
-typedef EXCEPTION_ROUTINE *PEXCEPTION_ROUTINE;
-
-typedef struct _DISPATCHER_CONTEXT {
-    ULONG64 ControlPc, ImageBase;
-    PRUNTIME_FUNCTION FunctionEntry;
-    ULONG64 EstablisherFrame, TargetIp;
-    PCONTEXT ContextRecord;
-    PEXCEPTION_ROUTINE LanguageHandler;
-    PVOID HandlerData, HistoryTable;
-    ULONG ScopeIndex, Fill0;
-} DISPATCHER_CONTEXT, *PDISPATCHER_CONTEXT;
-
-/* A scope covers [Begin, End); the handler is a filter's or finally's address, or 1 for "execute"
- * if Jump is not 0. */
-typedef struct _SCOPE_TABLE_AMD64 {
-    ULONG Count;
-    struct {
-        ULONG BeginAddress, EndAddress, HandlerAddress, JumpTarget;
-    } ScopeRecord[1];
-} SCOPE_TABLE_AMD64, *PSCOPE_TABLE_AMD64;
 #endif

@@ -39,9 +39,7 @@ typedef PVOID PACCESS_TOKEN, PSECURITY_DESCRIPTOR, PSID;
 /* ---- Memory barriers and interlocked operations: compiler builtins, full barriers as documented
  * ---- */
 
-#define KeMemoryBarrier()   __atomic_thread_fence(__ATOMIC_SEQ_CST)
-#define MemoryBarrier()     KeMemoryBarrier()
-#define _ReadWriteBarrier() __atomic_signal_fence(__ATOMIC_SEQ_CST)
+#define KeMemoryBarrier() __atomic_thread_fence(__ATOMIC_SEQ_CST)
 
 #ifdef _ARM64_
 #define YieldProcessor() __asm__ __volatile__("yield" ::: "memory")
@@ -93,44 +91,18 @@ typedef PVOID PACCESS_TOKEN, PSECURITY_DESCRIPTOR, PSID;
 
 SDK_INTERLOCKED_STEP(InterlockedIncrement, LONG, __atomic_add_fetch)
 SDK_INTERLOCKED_STEP(InterlockedDecrement, LONG, __atomic_sub_fetch)
-SDK_INTERLOCKED_STEP(InterlockedIncrement64, LONG64, __atomic_add_fetch)
-SDK_INTERLOCKED_STEP(InterlockedDecrement64, LONG64, __atomic_sub_fetch)
 SDK_INTERLOCKED(InterlockedExchange, LONG, __atomic_exchange_n)
 SDK_INTERLOCKED(InterlockedExchangeAdd, LONG, __atomic_fetch_add)
 SDK_INTERLOCKED(InterlockedAdd, LONG, __atomic_add_fetch)
 SDK_INTERLOCKED(InterlockedAnd, LONG, __atomic_fetch_and)
 SDK_INTERLOCKED(InterlockedOr, LONG, __atomic_fetch_or)
-SDK_INTERLOCKED(InterlockedXor, LONG, __atomic_fetch_xor)
-SDK_INTERLOCKED(InterlockedExchange64, LONG64, __atomic_exchange_n)
-SDK_INTERLOCKED(InterlockedExchangeAdd64, LONG64, __atomic_fetch_add)
 SDK_INTERLOCKED(InterlockedAdd64, LONG64, __atomic_add_fetch)
-SDK_INTERLOCKED(InterlockedAnd64, LONG64, __atomic_fetch_and)
-SDK_INTERLOCKED(InterlockedOr64, LONG64, __atomic_fetch_or)
 SDK_INTERLOCKED(InterlockedExchangePointer, PVOID, __atomic_exchange_n)
 SDK_COMPARE_EXCHANGE(InterlockedCompareExchange, LONG)
-SDK_COMPARE_EXCHANGE(InterlockedCompareExchange64, LONG64)
 SDK_COMPARE_EXCHANGE(InterlockedCompareExchangePointer, PVOID)
 SDK_READ_WRITE(, , LONG)
 SDK_READ_WRITE(ULong, , ULONG)
 SDK_READ_WRITE(, 64, LONG64)
-SDK_READ_WRITE(ULong64, , ULONG64)
-SDK_READ_WRITE(UShort, , USHORT)
-SDK_READ_WRITE(UChar, , UCHAR)
-SDK_READ_WRITE(Pointer, , PVOID)
-
-FORCEINLINE UCHAR InterlockedBitTestAndSet(LONG volatile *Base, LONG Bit)
-{
-    LONG Mask = (LONG)(1U << (Bit & 31));
-
-    return (InterlockedOr(Base + (Bit >> 5), Mask) & Mask) != 0;
-}
-
-FORCEINLINE UCHAR InterlockedBitTestAndReset(LONG volatile *Base, LONG Bit)
-{
-    LONG Mask = (LONG)(1U << (Bit & 31));
-
-    return (InterlockedAnd(Base + (Bit >> 5), ~Mask) & Mask) != 0;
-}
 
 /* ---- Doubly linked lists; the head is a LIST_ENTRY ---- */
 
@@ -186,21 +158,6 @@ FORCEINLINE VOID InsertTailList(PLIST_ENTRY Head, PLIST_ENTRY Entry)
     Head->Blink = Entry;
 }
 
-FORCEINLINE PSINGLE_LIST_ENTRY PopEntryList(PSINGLE_LIST_ENTRY Head)
-{
-    PSINGLE_LIST_ENTRY First = Head->Next;
-
-    if (First)
-        Head->Next = First->Next;
-    return First;
-}
-
-FORCEINLINE VOID PushEntryList(PSINGLE_LIST_ENTRY Head, PSINGLE_LIST_ENTRY Entry)
-{
-    Entry->Next = Head->Next;
-    Head->Next = Entry;
-}
-
 /* ---- Processor and pages ---- */
 
 #define PASSIVE_LEVEL  0
@@ -220,18 +177,13 @@ FORCEINLINE VOID PushEntryList(PSINGLE_LIST_ENTRY Head, PSINGLE_LIST_ENTRY Entry
 #else
 #define SYSTEM_CACHE_ALIGNMENT_SIZE 64
 #endif
-#define DECLSPEC_CACHEALIGN   DECLSPEC_ALIGN(SYSTEM_CACHE_ALIGNMENT_SIZE)
-#define ALL_PROCESSOR_GROUPS  0xFFFF
-#define LOW_PRIORITY          0
-#define LOW_REALTIME_PRIORITY 16
-#define HIGH_PRIORITY         31
+#define DECLSPEC_CACHEALIGN  DECLSPEC_ALIGN(SYSTEM_CACHE_ALIGNMENT_SIZE)
+#define ALL_PROCESSOR_GROUPS 0xFFFF
 
 #define PAGE_SIZE            0x1000
 #define PAGE_SHIFT           12
 #define PAGE_ALIGN(Address)  ((PVOID)((ULONG_PTR)(Address) & ~(ULONG_PTR)(PAGE_SIZE - 1)))
 #define BYTE_OFFSET(Address) ((ULONG)((ULONG_PTR)(Address) & (PAGE_SIZE - 1)))
-#define ROUND_TO_PAGES(Size) (((ULONG_PTR)(Size) + PAGE_SIZE - 1) & ~(ULONG_PTR)(PAGE_SIZE - 1))
-#define BYTES_TO_PAGES(Size) (((Size) >> PAGE_SHIFT) + (((Size) & (PAGE_SIZE - 1)) != 0))
 #define ADDRESS_AND_SIZE_TO_SPAN_PAGES(Address, Size)                                              \
     ((ULONG)((BYTE_OFFSET(Address) + (SIZE_T)(Size) + PAGE_SIZE - 1) >> PAGE_SHIFT))
 
@@ -359,11 +311,6 @@ typedef struct _KDEVICE_QUEUE {
 #endif
 } KDEVICE_QUEUE, *PKDEVICE_QUEUE;
 
-typedef struct _KSYSTEM_TIME {
-    ULONG LowPart;
-    LONG High1Time, High2Time;
-} KSYSTEM_TIME, *PKSYSTEM_TIME;
-
 /* ---- Locks ---- */
 
 typedef struct _KSPIN_LOCK_QUEUE {
@@ -440,13 +387,11 @@ typedef enum _EX_POOL_PRIORITY {
 typedef ULONG64 POOL_FLAGS;
 #define POOL_FLAG_USE_QUOTA         0x01ULL
 #define POOL_FLAG_UNINITIALIZED     0x02ULL
-#define POOL_FLAG_SESSION           0x04ULL
 #define POOL_FLAG_CACHE_ALIGNED     0x08ULL
 #define POOL_FLAG_RAISE_ON_FAILURE  0x20ULL
 #define POOL_FLAG_NON_PAGED         0x40ULL
 #define POOL_FLAG_NON_PAGED_EXECUTE 0x80ULL
 #define POOL_FLAG_PAGED             0x100ULL
-#define POOL_FLAG_SPECIAL_POOL      0x100000000ULL
 
 #ifdef _X86_
 typedef SINGLE_LIST_ENTRY SLIST_ENTRY, *PSLIST_ENTRY;
@@ -547,15 +492,7 @@ typedef struct _MDL {
 #define MDL_ALLOCATED_FIXED_SIZE    0x0008
 #define MDL_PARTIAL                 0x0010
 #define MDL_PARTIAL_HAS_BEEN_MAPPED 0x0020
-#define MDL_IO_PAGE_READ            0x0040
 #define MDL_WRITE_OPERATION         0x0080
-#define MDL_LOCKED_PAGE_TABLES      0x0100
-#define MDL_FREE_EXTRA_PTES         0x0200
-#define MDL_IO_SPACE                0x0800
-#define MDL_NETWORK_HEADER          0x1000
-#define MDL_MAPPING_CAN_FAIL        0x2000
-#define MDL_PAGE_CONTENTS_INVARIANT 0x4000
-#define MDL_INTERNAL                0x8000
 
 #define MM_DONT_ZERO_ALLOCATION          0x01
 #define MM_ALLOCATE_FROM_LOCAL_NODE_ONLY 0x02
@@ -564,7 +501,6 @@ typedef struct _MDL {
 #define MM_ALLOCATE_PREFER_CONTIGUOUS    0x10
 
 #define MmGetMdlByteCount(Mdl)      ((Mdl)->ByteCount)
-#define MmGetMdlByteOffset(Mdl)     ((Mdl)->ByteOffset)
 #define MmGetMdlVirtualAddress(Mdl) ((PVOID)((PCHAR)(Mdl)->StartVa + (Mdl)->ByteOffset))
 #define MmGetMdlPfnArray(Mdl)       ((PPFN_NUMBER)((Mdl) + 1))
 #define MmSizeOfMdlPages(Address, Length)                                                          \
@@ -1030,22 +966,16 @@ struct _FILE_OBJECT {
 #define IRP_MN_SET_POWER                    0x02
 #define IRP_MN_QUERY_POWER                  0x03
 
-#define SL_PENDING_RETURNED      0x01
-#define SL_ERROR_RETURNED        0x02
-#define SL_INVOKE_ON_CANCEL      0x20
-#define SL_INVOKE_ON_SUCCESS     0x40
-#define SL_INVOKE_ON_ERROR       0x80
-#define SL_FORCE_ACCESS_CHECK    0x01
-#define SL_OPEN_PAGING_FILE      0x02
-#define SL_OPEN_TARGET_DIRECTORY 0x04
-#define SL_STOP_ON_SYMLINK       0x08
-#define SL_CASE_SENSITIVE        0x80
+#define SL_PENDING_RETURNED   0x01
+#define SL_INVOKE_ON_CANCEL   0x20
+#define SL_INVOKE_ON_SUCCESS  0x40
+#define SL_INVOKE_ON_ERROR    0x80
+#define SL_FORCE_ACCESS_CHECK 0x01
 
 #define IO_TYPE_DEVICE       0x03
 #define IO_TYPE_DRIVER       0x04
 #define IO_TYPE_FILE         0x05
 #define IO_TYPE_IRP          0x06
-#define IO_TYPE_VPB          0x0A
 #define IO_NO_INCREMENT      0
 #define IO_NETWORK_INCREMENT 2
 #define EVENT_INCREMENT      1
@@ -1053,31 +983,20 @@ struct _FILE_OBJECT {
 #define DO_BUFFERED_IO                 0x00000004
 #define DO_EXCLUSIVE                   0x00000008
 #define DO_DIRECT_IO                   0x00000010
-#define DO_MAP_IO_BUFFER               0x00000020
 #define DO_DEVICE_INITIALIZING         0x00000080
-#define DO_SHUTDOWN_REGISTERED         0x00000800
 #define DO_BUS_ENUMERATED_DEVICE       0x00001000
-#define DO_POWER_PAGABLE               0x00002000
-#define DO_POWER_INRUSH                0x00004000
 #define FILE_DEVICE_NETWORK            0x00000012
 #define FILE_DEVICE_PHYSICAL_NETCARD   0x00000017
 #define FILE_DEVICE_UNKNOWN            0x00000022
-#define FILE_DEVICE_TRANSPORT          0x00000021
 #define FILE_DEVICE_SECURE_OPEN        0x00000100
 #define FILE_AUTOGENERATED_DEVICE_NAME 0x00000080
 
-#define IRP_NOCACHE             0x00000001
-#define IRP_PAGING_IO           0x00000002
-#define IRP_SYNCHRONOUS_API     0x00000004
-#define IRP_ASSOCIATED_IRP      0x00000008
-#define IRP_BUFFERED_IO         0x00000010
-#define IRP_DEALLOCATE_BUFFER   0x00000020
-#define IRP_INPUT_OPERATION     0x00000040
-#define IRP_CREATE_OPERATION    0x00000080
-#define IRP_READ_OPERATION      0x00000100
-#define IRP_WRITE_OPERATION     0x00000200
-#define IRP_CLOSE_OPERATION     0x00000400
-#define IRP_DEFER_IO_COMPLETION 0x00000800
+#define IRP_SYNCHRONOUS_API   0x00000004
+#define IRP_BUFFERED_IO       0x00000010
+#define IRP_DEALLOCATE_BUFFER 0x00000020
+#define IRP_INPUT_OPERATION   0x00000040
+#define IRP_READ_OPERATION    0x00000100
+#define IRP_WRITE_OPERATION   0x00000200
 
 #define FO_FILE_OPEN        0x00000001
 #define FO_SYNCHRONOUS_IO   0x00000002
@@ -1088,52 +1007,31 @@ struct _FILE_OBJECT {
 #define FILE_READ_DATA               0x0001
 #define FILE_WRITE_DATA              0x0002
 #define FILE_APPEND_DATA             0x0004
-#define FILE_READ_EA                 0x0008
-#define FILE_WRITE_EA                0x0010
-#define FILE_EXECUTE                 0x0020
 #define FILE_READ_ATTRIBUTES         0x0080
-#define FILE_WRITE_ATTRIBUTES        0x0100
 #define FILE_ALL_ACCESS              0x001F01FF
 #define FILE_GENERIC_READ            0x00120089
 #define FILE_GENERIC_WRITE           0x00120116
 #define FILE_GENERIC_EXECUTE         0x001200A0
 #define FILE_ANY_ACCESS              0
-#define FILE_READ_ACCESS             1
 #define FILE_WRITE_ACCESS            2
 #define FILE_SHARE_READ              0x1
 #define FILE_SHARE_WRITE             0x2
-#define FILE_SHARE_DELETE            0x4
-#define FILE_ATTRIBUTE_NORMAL        0x80
-#define FILE_SUPERSEDED              0
 #define FILE_OPENED                  1
-#define FILE_CREATED                 2
 #define FILE_OPEN                    1
-#define FILE_OPEN_IF                 3
-#define FILE_DIRECTORY_FILE          0x00000001
 #define FILE_SYNCHRONOUS_IO_NONALERT 0x00000020
 #define FILE_NON_DIRECTORY_FILE      0x00000040
 
-#define DELETE                   0x00010000
-#define READ_CONTROL             0x00020000
-#define WRITE_DAC                0x00040000
-#define WRITE_OWNER              0x00080000
-#define SYNCHRONIZE              0x00100000
-#define STANDARD_RIGHTS_REQUIRED 0x000F0000
-#define STANDARD_RIGHTS_READ     READ_CONTROL
-#define STANDARD_RIGHTS_WRITE    READ_CONTROL
-#define STANDARD_RIGHTS_EXECUTE  READ_CONTROL
-#define STANDARD_RIGHTS_ALL      0x001F0000
-#define SPECIFIC_RIGHTS_ALL      0x0000FFFF
-#define ACCESS_SYSTEM_SECURITY   0x01000000
-#define MAXIMUM_ALLOWED          0x02000000
-#define GENERIC_ALL              0x10000000
-#define GENERIC_EXECUTE          0x20000000
-#define GENERIC_WRITE            0x40000000
-#define GENERIC_READ             0x80000000
-#define EVENT_QUERY_STATE        0x0001
-#define EVENT_MODIFY_STATE       0x0002
-#define EVENT_ALL_ACCESS         0x001F0003
-#define THREAD_ALL_ACCESS        0x001FFFFF
+#define DELETE             0x00010000
+#define READ_CONTROL       0x00020000
+#define SYNCHRONIZE        0x00100000
+#define MAXIMUM_ALLOWED    0x02000000
+#define GENERIC_ALL        0x10000000
+#define GENERIC_EXECUTE    0x20000000
+#define GENERIC_WRITE      0x40000000
+#define GENERIC_READ       0x80000000
+#define EVENT_MODIFY_STATE 0x0002
+#define EVENT_ALL_ACCESS   0x001F0003
+#define THREAD_ALL_ACCESS  0x001FFFFF
 
 #define METHOD_BUFFERED   0
 #define METHOD_IN_DIRECT  1
@@ -1141,8 +1039,7 @@ struct _FILE_OBJECT {
 #define METHOD_NEITHER    3
 #define CTL_CODE(DeviceType, Function, Method, Access)                                             \
     ((ULONG)(DeviceType) << 16 | (ULONG)(Access) << 14 | (ULONG)(Function) << 2 | (ULONG)(Method))
-#define METHOD_FROM_CTL_CODE(Code)      ((ULONG)(Code) & 3)
-#define DEVICE_TYPE_FROM_CTL_CODE(Code) ((ULONG)(Code) >> 16)
+#define METHOD_FROM_CTL_CODE(Code) ((ULONG)(Code) & 3)
 
 /* ---- Cancel-safe queues and remove locks ---- */
 
@@ -1282,7 +1179,6 @@ NTKERNELAPI NTSTATUS NTAPI KeWaitForMultipleObjects(ULONG Count, PVOID Object[],
                                                     KPROCESSOR_MODE WaitMode, BOOLEAN Alertable,
                                                     PLARGE_INTEGER Timeout,
                                                     PKWAIT_BLOCK WaitBlockArray);
-#define KeWaitForMutexObject KeWaitForSingleObject
 NTKERNELAPI NTSTATUS NTAPI KeDelayExecutionThread(KPROCESSOR_MODE WaitMode, BOOLEAN Alertable,
                                                   PLARGE_INTEGER Interval);
 
@@ -1599,15 +1495,9 @@ typedef struct _DEVPROPKEY {
     GUID fmtid;
     DEVPROPID pid;
 } DEVPROPKEY, *PDEVPROPKEY;
-#define DEVPROP_TYPE_UINT32                     0x00000007
-#define DEVPROP_TYPE_UINT64                     0x00000009
-#define DEVPROP_TYPE_GUID                       0x0000000D
-#define DEVPROP_TYPE_BOOLEAN                    0x00000011
-#define DEVPROP_TYPE_STRING                     0x00000012
-#define DEVPROP_TYPE_SECURITY_DESCRIPTOR        0x00000013
-#define DEVPROP_TYPE_SECURITY_DESCRIPTOR_STRING 0x00000014
-#define DEVPROP_TYPE_BINARY                     0x00001003
-#define PLUGPLAY_PROPERTY_PERSISTENT            1
+#define DEVPROP_TYPE_SECURITY_DESCRIPTOR 0x00000013
+#define DEVPROP_TYPE_BINARY              0x00001003
+#define PLUGPLAY_PROPERTY_PERSISTENT     1
 NTKERNELAPI NTSTATUS NTAPI IoGetDevicePropertyData(PDEVICE_OBJECT Pdo,
                                                    const DEVPROPKEY *PropertyKey, LCID Lcid,
                                                    ULONG Flags, ULONG Size, PVOID Data,
@@ -1631,12 +1521,6 @@ NTKERNELAPI VOID NTAPI PoStartNextPowerIrp(PIRP Irp);
 #define IoGetCurrentIrpStackLocation(Irp) ((Irp)->Tail.Overlay.CurrentStackLocation)
 #define IoGetNextIrpStackLocation(Irp)    ((Irp)->Tail.Overlay.CurrentStackLocation - 1)
 #define IoSizeOfIrp(StackSize)            ((USHORT)(sizeof(IRP) + (StackSize) * sizeof(IO_STACK_LOCATION)))
-
-FORCEINLINE VOID IoSetNextIrpStackLocation(PIRP Irp)
-{
-    Irp->CurrentLocation--;
-    Irp->Tail.Overlay.CurrentStackLocation--;
-}
 
 FORCEINLINE VOID IoSkipCurrentIrpStackLocation(PIRP Irp)
 {
@@ -1718,25 +1602,16 @@ typedef enum _KEY_VALUE_INFORMATION_CLASS {
     KeyValueBasicInformation, KeyValueFullInformation, KeyValuePartialInformation
 } KEY_VALUE_INFORMATION_CLASS;
 /* clang-format on */
-typedef struct _KEY_VALUE_PARTIAL_INFORMATION {
-    ULONG TitleIndex, Type, DataLength;
-    UCHAR Data[1];
-} KEY_VALUE_PARTIAL_INFORMATION, *PKEY_VALUE_PARTIAL_INFORMATION;
 NTSYSAPI NTSTATUS NTAPI ZwQueryValueKey(HANDLE KeyHandle, PUNICODE_STRING ValueName,
                                         KEY_VALUE_INFORMATION_CLASS KeyValueInformationClass,
                                         PVOID KeyValueInformation, ULONG Length,
                                         PULONG ResultLength);
-#define KEY_QUERY_VALUE 0x0001
-#define KEY_SET_VALUE   0x0002
-#define KEY_READ        0x00020019
-#define KEY_WRITE       0x00020006
-#define REG_NONE        0
-#define REG_SZ          1
-#define REG_EXPAND_SZ   2
-#define REG_BINARY      3
-#define REG_DWORD       4
-#define REG_MULTI_SZ    7
-#define REG_QWORD       11
+#define KEY_READ      0x00020019
+#define REG_SZ        1
+#define REG_EXPAND_SZ 2
+#define REG_BINARY    3
+#define REG_DWORD     4
+#define REG_MULTI_SZ  7
 
 /* ---- Rtl and the debugger ---- */
 
@@ -1750,12 +1625,9 @@ typedef struct _OSVERSIONINFOEXW {
     USHORT wServicePackMajor, wServicePackMinor, wSuiteMask;
     UCHAR wProductType, wReserved;
 } RTL_OSVERSIONINFOEXW, *PRTL_OSVERSIONINFOEXW;
-#define VER_MINORVERSION     0x01
-#define VER_MAJORVERSION     0x02
-#define VER_BUILDNUMBER      0x04
-#define VER_SERVICEPACKMAJOR 0x20
-#define VER_EQUAL            1
-#define VER_GREATER_EQUAL    3
+#define VER_MINORVERSION  0x01
+#define VER_MAJORVERSION  0x02
+#define VER_GREATER_EQUAL 3
 NTSYSAPI NTSTATUS NTAPI RtlGetVersion(PRTL_OSVERSIONINFOW VersionInformation);
 NTSYSAPI NTSTATUS NTAPI RtlVerifyVersionInfo(PRTL_OSVERSIONINFOEXW VersionInfo, ULONG TypeMask,
                                              ULONGLONG ConditionMask);
@@ -1791,10 +1663,6 @@ NTKERNELAPI int NTAPIV _vsnprintf(char *Buffer, SIZE_T Count, const char *Format
                                   NT_VA_LIST Arguments);
 NTKERNELAPI int NTAPIV _vsnwprintf(WCHAR *Buffer, SIZE_T Count, const WCHAR *Format,
                                    NT_VA_LIST Arguments);
-#define DPFLTR_IHVNETWORK_ID 80
-#define DPFLTR_ERROR_LEVEL   0
-#define DPFLTR_WARNING_LEVEL 1
-#define DPFLTR_INFO_LEVEL    3
 
 #ifdef _WIN32
 void *memcpy(void *Destination, const void *Source, size_t Length);
@@ -1803,14 +1671,10 @@ void *memset(void *Destination, int Fill, size_t Length);
 int memcmp(const void *Source1, const void *Source2, size_t Length);
 #endif
 NTSYSAPI VOID NTAPI RtlMoveMemory(VOID *Destination, const VOID *Source, SIZE_T Length);
-#define RtlCopyMemory(Destination, Source, Length)  __builtin_memcpy(Destination, Source, Length)
-#define RtlFillMemory(Destination, Length, Fill)    __builtin_memset(Destination, Fill, Length)
-#define RtlZeroMemory(Destination, Length)          __builtin_memset(Destination, 0, Length)
-#define RtlEqualMemory(Destination, Source, Length) (!__builtin_memcmp(Destination, Source, Length))
-#define RtlMoveMemory(Destination, Source, Length)  __builtin_memmove(Destination, Source, Length)
-#define RtlUshortByteSwap(Value)                    __builtin_bswap16(Value)
-#define RtlUlongByteSwap(Value)                     ((ULONG)__builtin_bswap32(Value))
-#define RtlUlonglongByteSwap(Value)                 ((ULONGLONG)__builtin_bswap64(Value))
+#define RtlCopyMemory(Destination, Source, Length) __builtin_memcpy(Destination, Source, Length)
+#define RtlFillMemory(Destination, Length, Fill)   __builtin_memset(Destination, Fill, Length)
+#define RtlZeroMemory(Destination, Length)         __builtin_memset(Destination, 0, Length)
+#define RtlMoveMemory(Destination, Source, Length) __builtin_memmove(Destination, Source, Length)
 
 #if DBG
 #define NT_ASSERT(Expression)                                                                      \

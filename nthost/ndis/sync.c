@@ -299,24 +299,6 @@ NTH_EXPORT(NdisGetSharedDataAlignment, 0);
 
 /* ---- shared memory ---- */
 
-/* NDIS_SHARED_MEMORY_PARAMETERS as its page lists the members; the sizes of both revisions (64 and
- * 68) confirm the offsets. */
-struct _NDIS_SHARED_MEMORY_PARAMETERS {
-    NDIS_OBJECT_HEADER Header;
-    UCHAR Flags;
-    ULONG QueueId;
-    NDIS_HANDLE SharedMemoryHandle;
-    ULONG PreferredNode, Usage, Length;
-    PVOID VirtualAddress;
-    ULONG SGListBufferLength;
-    PSCATTER_GATHER_LIST SGListBuffer;
-    NDIS_NIC_SWITCH_VPORT_ID VPortId;
-};
-/* NDIS_SIZEOF_SHARED_MEMORY_PARAMETERS_REVISION_1 and _2 (nt-facts) */
-enum { SHARED_SIZE_1 = 64, SHARED_SIZE_2 = 68 };
-C_ASSERT(sizeof(PVOID) != 8 ||
-         offsetof(struct _NDIS_SHARED_MEMORY_PARAMETERS, VPortId) == SHARED_SIZE_1);
-
 struct shared_memory {
     struct ndis_object object;
     void *memory;
@@ -329,8 +311,9 @@ NDIS_STATUS NTAPI NdisAllocateSharedMemory(NDIS_HANDLE NdisHandle,
                                            PNDIS_HANDLE AllocationHandle)
 {
     nth_irql_exactly(PASSIVE_LEVEL);
-    static const USHORT sizes[] = {SHARED_SIZE_1, SHARED_SIZE_2};
-    struct _NDIS_SHARED_MEMORY_PARAMETERS *p = SharedMemoryParameters;
+    static const USHORT sizes[] = {NDIS_SIZEOF_SHARED_MEMORY_PARAMETERS_REVISION_1,
+                                   NDIS_SIZEOF_SHARED_MEMORY_PARAMETERS_REVISION_2};
+    NDIS_SHARED_MEMORY_PARAMETERS *p = SharedMemoryParameters;
 
     *AllocationHandle = NULL;
     if (!ndis_header_is(&p->Header, NDIS_OBJECT_TYPE_DEFAULT, 2, sizes) || !p->Length)

@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (C) 2026 Wintun authors */
 /*
- * Kernel functions, and statuses they raise, that nothing in this tree calls and sdk/ therefore
- * does not declare, but that drivers written by others do. From their pages in Microsoft's
- * documentation. Included by the files that define them, never by a driver.
+ * Kernel functions that nothing in this tree calls and sdk/ therefore does not declare, but that
+ * drivers written by others do. From their pages in Microsoft's documentation. Included by the
+ * files that define them, never by a driver.
  */
 #pragma once
 
 #include "nt/nt.h"
-
-#define STATUS_MUTANT_LIMIT_EXCEEDED ((NTSTATUS)0xC0000191) /* [MS-ERREF] 2.3.1 */
-#define STATUS_ABANDONED             ((NTSTATUS)0x00000080)
 
 LONG NTAPI KePulseEvent(PRKEVENT Event, KPRIORITY Increment, BOOLEAN Wait);
 LONG NTAPI KeReadStateMutex(PRKMUTEX Mutex);
