@@ -44,7 +44,8 @@ static void block_release(struct rundown_wait *block, ULONG count)
 /* is_shared: one of several words, each of which may run below zero. */
 static void word_release(ULONG_PTR *word, ULONG count, bool is_shared)
 {
-    ULONG_PTR value = __atomic_load_n(word, __ATOMIC_RELAXED);
+    /* acquire: the waiter's block is there before the word that points to it */
+    ULONG_PTR value = __atomic_load_n(word, __ATOMIC_ACQUIRE);
 
     do {
         if (value & RUN_DOWN) {
@@ -55,7 +56,7 @@ static void word_release(ULONG_PTR *word, ULONG count, bool is_shared)
             nth_stop("rundown-not-held", "%u references to %p are released, %llu are held", count,
                      (void *)word, (unsigned long long)(value / ONE));
     } while (!__atomic_compare_exchange_n(word, &value, value - count * ONE, false,
-                                          __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+                                          __ATOMIC_RELEASE, __ATOMIC_ACQUIRE));
 }
 
 static void wait_begin(struct rundown_wait *block)
