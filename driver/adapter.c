@@ -4,33 +4,25 @@
  * A miniport instance: what NDIS is told about it, and its states. Pause and halt wait for what
  * NDIS and the stack do, never for a program.
  *
- * Nonpaged memory: an idle adapter has its structure (1.2 KiB), two gates (a cache line per
- * processor each) and an empty pool of lists, below 16 KiB with 64 processors. With its first
- * session comes a thread. A session has 0.5 KiB, and 1.1 MiB when it is of files; receive buffers
- * are made as packets come, at most 1,024 of 2 KiB and 64 of 64 KiB, and go with the session.
+ * Nonpaged memory: an idle adapter has its structure (0.9 KiB, with room for a session), two gates
+ * (a cache line per processor each) and an empty pool of lists, below 16 KiB with 64 processors.
+ * With its first session comes a thread. A session of rings has two MDLs, one of files a ring of
+ * 1.1 MiB; receive buffers are made as packets come, at most 1,024 of 2 KiB and 64 of 64 KiB, and
+ * go with the session.
  */
 #include "tun.h"
 
 #define TUN_LINK_SPEED 100000000000ULL /* bit/s */
 #define TUN_NEGOTIATED 0xF             /* NDIS_LINK_STATE_..._AUTO_NEGOTIATED: all four */
 
-static const NDIS_OID Oids[] = {OID_GEN_MAXIMUM_TOTAL_SIZE,
-                                OID_GEN_CURRENT_LOOKAHEAD,
-                                OID_GEN_TRANSMIT_BUFFER_SPACE,
-                                OID_GEN_RECEIVE_BUFFER_SPACE,
-                                OID_GEN_TRANSMIT_BLOCK_SIZE,
-                                OID_GEN_RECEIVE_BLOCK_SIZE,
-                                OID_GEN_VENDOR_DESCRIPTION,
-                                OID_GEN_VENDOR_ID,
-                                OID_GEN_VENDOR_DRIVER_VERSION,
-                                OID_GEN_XMIT_OK,
-                                OID_GEN_RCV_OK,
-                                OID_GEN_CURRENT_PACKET_FILTER,
-                                OID_GEN_STATISTICS,
-                                OID_GEN_INTERRUPT_MODERATION,
-                                OID_GEN_LINK_PARAMETERS,
-                                OID_PNP_SET_POWER,
-                                OID_PNP_QUERY_POWER};
+static const NDIS_OID Oids[] = {
+    OID_GEN_XMIT_OK,     OID_GEN_CURRENT_LOOKAHEAD,   OID_GEN_TRANSMIT_BUFFER_SPACE,
+    OID_GEN_RCV_OK,      OID_GEN_MAXIMUM_TOTAL_SIZE,  OID_GEN_RECEIVE_BUFFER_SPACE,
+    OID_GEN_VENDOR_ID,   OID_GEN_VENDOR_DESCRIPTION,  OID_GEN_VENDOR_DRIVER_VERSION,
+    OID_GEN_STATISTICS,  OID_GEN_TRANSMIT_BLOCK_SIZE, OID_GEN_CURRENT_PACKET_FILTER,
+    OID_PNP_SET_POWER,   OID_GEN_RECEIVE_BLOCK_SIZE,  OID_GEN_INTERRUPT_MODERATION,
+    OID_PNP_QUERY_POWER, OID_GEN_LINK_PARAMETERS,
+};
 
 static const NDIS_MINIPORT_ADAPTER_GENERAL_ATTRIBUTES General = {
     .Header =
@@ -110,29 +102,24 @@ static NDIS_STATUS AdapterCreate(TUN_ADAPTER *Adapter)
 static NDIS_STATUS AdapterSetAttributes(TUN_ADAPTER *Adapter)
 {
     NDIS_MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES Registration = {
-        .Header = TUN_HEADER(MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES,
-                             MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES, 1),
+        .Header = TUN_HEADER_SINCE(630, MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES,
+                                   MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES, 1, 2),
         .MiniportAdapterContext = Adapter,
         .AttributeFlags = NDIS_MINIPORT_ATTRIBUTES_NO_HALT_ON_SUSPEND |
                           NDIS_MINIPORT_ATTRIBUTES_SURPRISE_REMOVE_OK,
         .InterfaceType = NdisInterfaceInternal,
     };
-    NDIS_PM_CAPABILITIES Power = {.Header = TUN_HEADER(DEFAULT, NDIS_PM_CAPABILITIES, 1)};
-    NDIS_MINIPORT_ADAPTER_GENERAL_ATTRIBUTES Attributes = General;
+    NDIS_PM_CAPABILITIES Power = {
+        .Header = TUN_HEADER_SINCE(630, DEFAULT, NDIS_PM_CAPABILITIES, 1, 2),
+    };
+    NDIS_MINIPORT_ADAPTER_ATTRIBUTES Attributes = {.RegistrationAttributes = Registration};
 
-    if (Driver.NdisVersion >= NDIS_RUNTIME_VERSION_630) {
-        Registration.Header.Revision = NDIS_MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES_REVISION_2;
-        Registration.Header.Size = NDIS_SIZEOF_MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES_REVISION_2;
-        Power.Header.Revision = NDIS_PM_CAPABILITIES_REVISION_2;
-        Power.Header.Size = NDIS_SIZEOF_NDIS_PM_CAPABILITIES_REVISION_2;
-    }
-    Attributes.PowerManagementCapabilitiesEx = &Power;
-    NDIS_STATUS Status = NdisMSetMiniportAttributes(
-        Adapter->Handle, (NDIS_MINIPORT_ADAPTER_ATTRIBUTES *)&Registration);
-    if (Status == NDIS_STATUS_SUCCESS)
-        Status = NdisMSetMiniportAttributes(Adapter->Handle,
-                                            (NDIS_MINIPORT_ADAPTER_ATTRIBUTES *)&Attributes);
-    return Status;
+    NDIS_STATUS Status = NdisMSetMiniportAttributes(Adapter->Handle, &Attributes);
+    if (Status != NDIS_STATUS_SUCCESS)
+        return Status;
+    Attributes.GeneralAttributes = General;
+    Attributes.GeneralAttributes.PowerManagementCapabilitiesEx = &Power;
+    return NdisMSetMiniportAttributes(Adapter->Handle, &Attributes);
 }
 
 /* Programs find the adapter when everything else has been done. */
@@ -210,7 +197,7 @@ VOID AdapterHalt(NDIS_HANDLE Context, NDIS_HALT_ACTION HaltAction)
         ZwWaitForSingleObject(Adapter->Worker, FALSE, NULL);
         ZwClose(Adapter->Worker);
     }
-    ReadsFlush(Adapter);
+    ReadsCancel(Adapter, Adapter, STATUS_FILE_FORCED_CLOSED);
     AdapterDestroy(Adapter);
 }
 

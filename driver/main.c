@@ -42,8 +42,15 @@ DRIVER_INITIALIZE DriverEntry;
 NTSTATUS DriverEntry(DRIVER_OBJECT *DriverObject, UNICODE_STRING *RegistryPath)
 {
     UNICODE_STRING AllocatePool2 = RTL_CONSTANT_STRING(L"ExAllocatePool2");
+    /* Versions first, so that a refusal has nothing to undo. Revisions follow from the version. */
+    Driver.NdisVersion = NdisGetVersion() < NDIS_NEWEST ? NdisGetVersion() : NDIS_NEWEST;
+    if (Driver.NdisVersion < NDIS_RUNTIME_VERSION_620)
+        return NDIS_STATUS_UNSUPPORTED_REVISION;
     NDIS_MINIPORT_DRIVER_CHARACTERISTICS Miniport = {
-        .Header = TUN_HEADER(MINIPORT_DRIVER_CHARACTERISTICS, MINIPORT_DRIVER_CHARACTERISTICS, 2),
+        .Header = TUN_HEADER_SINCE(680, MINIPORT_DRIVER_CHARACTERISTICS,
+                                   MINIPORT_DRIVER_CHARACTERISTICS, 2, 3),
+        .MajorNdisVersion = (UCHAR)(Driver.NdisVersion >> 16),
+        .MinorNdisVersion = (UCHAR)Driver.NdisVersion,
         .MajorDriverVersion = TUN_VERSION_MAJOR,
         .MinorDriverVersion = TUN_VERSION_MINOR,
         .Flags = NDIS_WDM_DRIVER,
@@ -64,16 +71,6 @@ NTSTATUS DriverEntry(DRIVER_OBJECT *DriverObject, UNICODE_STRING *RegistryPath)
         .SynchronousOidRequestHandler = OidDirect,
     };
 
-    /* Versions first, so that a refusal has nothing to undo. Revisions follow from the version. */
-    Driver.NdisVersion = NdisGetVersion() < NDIS_NEWEST ? NdisGetVersion() : NDIS_NEWEST;
-    if (Driver.NdisVersion < NDIS_RUNTIME_VERSION_620)
-        return NDIS_STATUS_UNSUPPORTED_REVISION;
-    Miniport.MajorNdisVersion = (UCHAR)(Driver.NdisVersion >> 16);
-    Miniport.MinorNdisVersion = (UCHAR)Driver.NdisVersion;
-    if (Driver.NdisVersion >= NDIS_RUNTIME_VERSION_680) {
-        Miniport.Header.Revision = NDIS_MINIPORT_DRIVER_CHARACTERISTICS_REVISION_3;
-        Miniport.Header.Size = NDIS_SIZEOF_MINIPORT_DRIVER_CHARACTERISTICS_REVISION_3;
-    }
     /* NDIS 6.30 came with Windows 8, and with it memory that cannot be executed. */
     const BOOLEAN HasNoExecute = Driver.NdisVersion >= NDIS_RUNTIME_VERSION_630;
     Driver.PoolType = HasNoExecute ? NonPagedPoolNx : NonPagedPool;

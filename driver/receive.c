@@ -29,8 +29,7 @@ typedef struct TUN_COPIES {
     TUN_ADAPTER *Adapter;
     TUN_BUFFER *Buffers[TUN_BATCH];
     ULONG Taken, Seen, Bytes;
-    BOOLEAN IsFlowing; /* has references for TUN_BATCH lists and for the call */
-    BOOLEAN IsLow;
+    BOOLEAN IsFlowing, IsLow; /* flowing: has references for TUN_BATCH lists and for the call */
     KIRQL Irql;
 } TUN_COPIES;
 
@@ -302,7 +301,7 @@ VOID ReceiveWorker(PVOID Context)
         const BOOLEAN IsLast = ReadAcquire(&Adapter->IsRemoved) != FALSE;
         AdapterIndicateLink(Adapter);
         ReadsPump(Adapter);
-        ReadsFlush(Adapter);
+        ReadsCancel(Adapter, Adapter, STATUS_FILE_FORCED_CLOSED);
         if (!ReadNoFence(&Adapter->LinkWanted))
             ReceiveTrim(Adapter);
         if (IsLast)

@@ -21,6 +21,7 @@ typedef struct TUN_PACKET {
     struct TUN_PACKET *Next;
     NET_BUFFER *Nb;
     NET_BUFFER_LIST *Nbl;
+    ULONG Bytes; /* of its record */
 } TUN_PACKET;
 C_ASSERT(sizeof(TUN_PACKET) <= RTL_FIELD_SIZE(NET_BUFFER, MiniportReserved));
 
@@ -30,11 +31,6 @@ typedef struct TUN_CHAIN {
     TUN_PACKET *First;
     ULONG Budget; /* bytes to try for in the next turn */
 } TUN_CHAIN;
-
-static ULONG PacketRecordBytes(const TUN_PACKET *Packet)
-{
-    return RingRecordBytes(NET_BUFFER_DATA_LENGTH(Packet->Nb));
-}
 
 /* One cause, one counter; a list keeps the reason of the first packet it lost. */
 static VOID PacketLose(TUN_ADAPTER *Adapter, NET_BUFFER_LIST *Nbl, ULONG Reason)
@@ -96,7 +92,7 @@ static VOID ChainMake(TUN_CHAIN *Chain, NET_BUFFER_LIST *Nbl, NDIS_STATUS Status
                 PacketLose(Chain->Adapter, Nbl, Reason);
             } else {
                 *Last = (TUN_PACKET *)NET_BUFFER_MINIPORT_RESERVED(Nb);
-                **Last = (TUN_PACKET){.Nb = Nb, .Nbl = Nbl};
+                **Last = (TUN_PACKET){NULL, Nb, Nbl, RingRecordBytes(NET_BUFFER_DATA_LENGTH(Nb))};
                 Last = &(*Last)->Next;
             }
         }
@@ -112,7 +108,7 @@ static VOID ChainCopy(TUN_CHAIN *Chain, const TUN_PACKET *End, TUN_RING *Ring, T
         const ULONG Size = NET_BUFFER_DATA_LENGTH(Chain->First->Nb);
         WriteULongNoFence((ULONG volatile *)(Ring->Data + Offset), Size);
         PacketCopy(Chain->First->Nb, Ring->Data + Offset + WINTUN_RING_RECORD);
-        Offset = (Offset + RingRecordBytes(Size)) & (Ring->Capacity - 1);
+        Offset = (Offset + Chain->First->Bytes) & (Ring->Capacity - 1);
         Bytes += Size;
     }
     Count(Chain->Adapter, WintunToUserPackets, Packets);
@@ -134,9 +130,9 @@ static VOID ChainTurn(TUN_CHAIN *Chain, TUN_RING *Ring)
     TUN_ROOM Room;
 
     do {
-        Bytes += PacketRecordBytes(End);
+        Bytes += End->Bytes;
         End = End->Next;
-    } while (End && Bytes + PacketRecordBytes(End) <= Chain->Budget);
+    } while (End && Bytes + End->Bytes <= Chain->Budget);
     const TUN_RESULT Result = RingReserve(Ring, Bytes, &Room);
     if (Result == RingDone)
         ChainCopy(Chain, End, Ring, &Room);

@@ -30,9 +30,14 @@
 #define TUN_MEMBER_CLOSED 2           /* instead of a session's Id: the file is cleaned up */
 #define TUN_STATISTICS    0x3F87FFU   /* NDIS_STATISTICS_FLAGS_VALID_: all that count something */
 
-/* The header of a structure in one revision; NDIS calls the revision n of all of them n. */
+/* The header of a structure in one revision, which is a number that NDIS also calls by name, and in
+ * one of two: New since a version of NDIS. */
 #define TUN_HEADER(Type, Name, Number)                                                             \
     {NDIS_OBJECT_TYPE_##Type, Number, NDIS_SIZEOF_##Name##_REVISION_##Number}
+#define TUN_HEADER_SINCE(Version, Type, Name, Old, New)                                            \
+    {NDIS_OBJECT_TYPE_##Type, Driver.NdisVersion < NDIS_RUNTIME_VERSION_##Version ? Old : New,     \
+     Driver.NdisVersion < NDIS_RUNTIME_VERSION_##Version ? NDIS_SIZEOF_##Name##_REVISION_##Old     \
+                                                         : NDIS_SIZEOF_##Name##_REVISION_##New}
 
 /* Room in a ring that a sender is filling: lives on its stack. */
 typedef struct TUN_ROOM {
@@ -269,7 +274,7 @@ ULONG BundleRecord(_In_ const UCHAR *Bundle, ULONG Left, _Out_ ULONG *Size);
 VOID ReadsCreate(_Inout_ TUN_ADAPTER *Adapter);
 VOID ReadsAllow(_Inout_ TUN_ADAPTER *Adapter, LONG SessionId);
 VOID ReadsPump(_In_ TUN_ADAPTER *Adapter);
-VOID ReadsFlush(_In_ TUN_ADAPTER *Adapter);
+VOID ReadsCancel(_In_ TUN_ADAPTER *Adapter, _In_opt_ PVOID Context, NTSTATUS Status);
 
 /* compat.c */
 VOID CompatInstall(_Inout_ DRIVER_OBJECT *DriverObject);
