@@ -224,5 +224,6 @@ VOID AdapterIndicateLink(TUN_ADAPTER *Adapter)
     if (IsUp != Adapter->LinkIs)
         NdisMIndicateStatusEx(Adapter->Handle, &Indication);
     Adapter->LinkIs = IsUp;
-    KeSetEvent(&Adapter->LinkSettled, EVENT_INCREMENT, FALSE);
+    if (IsUp)
+        KeSetEvent(&Adapter->LinkSettled, EVENT_INCREMENT, FALSE);
 }

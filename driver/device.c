@@ -408,11 +408,14 @@ static NTSTATUS FileQuery(TUN_ADAPTER *Adapter, IRP *Irp, ULONG_PTR *Written)
 static NTSTATUS NTAPI DeviceDispatch(DEVICE_OBJECT *Device, IRP *Irp)
 {
     IO_STACK_LOCATION *Stack = IoGetCurrentIrpStackLocation(Irp);
-    const ULONG Code = Stack->Parameters.DeviceIoControl.IoControlCode; /* if it is one */
-    TUN_FILE *File = Stack->FileObject->FsContext;
     ULONG_PTR Information = 0;
     NTSTATUS Status = STATUS_SUCCESS;
 
+    /* A request that a driver has made may be without a file. */
+    if (Stack->MajorFunction != IRP_MJ_CREATE && !DeviceOwns(Stack->FileObject))
+        return DeviceComplete(Irp, STATUS_INVALID_DEVICE_REQUEST, 0);
+    const ULONG Code = Stack->Parameters.DeviceIoControl.IoControlCode; /* if it is one */
+    TUN_FILE *File = Stack->FileObject->FsContext;
     switch (Stack->MajorFunction) {
     case IRP_MJ_CREATE:
         Status = FileOpen(Irp, Stack);

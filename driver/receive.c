@@ -226,8 +226,10 @@ VOID ReceiveBundle(TUN_ADAPTER *Adapter, const UCHAR *Bundle, ULONG Left)
 /*
  * One batch from the ring; TRUE when there was anything in it. With Moved, for a worker about to
  * sleep: tells the client so first. The fence pairs with the one of a client between its store of
- * Tail and its load of Alertable: should there be something after all, it is found here. Moved is
- * the client's event, referenced since the session may end meanwhile, or NULL.
+ * Tail and its load of Alertable: should there be something after all, it is found here. Only then
+ * the client is told otherwise, so that one without a fence cannot hide a packet from the look
+ * after the bounded sleep. Moved is the client's event, referenced since the session may end
+ * meanwhile, or NULL.
  */
 static BOOLEAN RingDrain(TUN_ADAPTER *Adapter, KEVENT **Moved)
 {
@@ -239,15 +241,18 @@ static BOOLEAN RingDrain(TUN_ADAPTER *Adapter, KEVENT **Moved)
     TUN_SESSION *Session = GateEnter(Adapter);
     if (Session && Session->Kind == WintunSessionRings && !Session->ToStack.HasEnded) {
         TUN_RING *Ring = &Session->ToStack;
-        if (Moved || Ring->IsArmed)
-            WriteNoFence(Ring->Alertable, Moved != NULL);
-        Ring->IsArmed = Moved != NULL;
         if (Moved) {
+            Ring->IsArmed = TRUE;
+            WriteNoFence(Ring->Alertable, TRUE);
             KeMemoryBarrier();
             *Moved = Ring->TailMoved;
             ObReferenceObject(*Moved);
         }
         TUN_RESULT Result = RingPeek(Ring, &Packet, &Bytes);
+        if (Ring->IsArmed && Result != RingEmpty) {
+            Ring->IsArmed = FALSE;
+            WriteNoFence(Ring->Alertable, FALSE);
+        }
         while (Result == RingDone && BatchAdd(&Batch, Packet, Bytes)) {
             RingPass(Ring, Bytes);
             Result = RingPeek(Ring, &Packet, &Bytes);

@@ -212,6 +212,7 @@ VOID SessionEndLocked(TUN_ADAPTER *Adapter)
     }
     SessionDestroy(Session);
     WriteRelease(&Adapter->LinkWanted, FALSE);
+    KeSetEvent(&Adapter->LinkSettled, EVENT_INCREMENT, FALSE); /* its beginner waits for nothing */
     KeSetEvent(&Adapter->Kick, EVENT_INCREMENT, FALSE);
 }
 

@@ -97,8 +97,8 @@ typedef struct TUN_ADAPTER {
     LONG volatile IsRemoved, IsPaused; /* atomic. Paused is for those who ask; FlowGate decides */
     FILE_OBJECT *CompatFile;           /* NDIS's device waits for its close; Driver.Mutex */
     HANDLE Worker;                     /* thread; made by the first session, joined by halt */
-    /* CompatFile is closed; the worker has something to do (private to the driver); the worker has
-     * indicated LinkWanted. */
+    /* CompatFile is closed; the worker has something to do (private to the driver); the link of the
+     * newest session is up, or the session has ended. */
     KEVENT CompatClosed, Kick, LinkSettled;
     LONG volatile LinkWanted; /* atomic */
     LONG LinkIs;              /* as last indicated; the worker's own */
