@@ -134,7 +134,7 @@ static struct nth_thread *thread_new(const char *name)
 static void thread_finish(struct nth_thread *thread)
 {
     if (thread->irql != PASSIVE_LEVEL)
-        nth_stop("irql-changed", "thread %s ends at IRQL %u", thread->name, thread->irql);
+        nth_stop("callout-irql", "thread %s ends at IRQL %u", thread->name, thread->irql);
     const int before = atomic_exchange(&thread->life, THREAD_ENDED);
     struct nth_thread *joiner = atomic_load(&thread->joiner);
     if (joiner)

@@ -72,7 +72,7 @@ static unsigned copy_out(const NET_BUFFER *buffer, uint8_t *to)
 
     for (MDL *mdl = NET_BUFFER_CURRENT_MDL(buffer); left; mdl = mdl->Next, mdls++) {
         if (!mdl)
-            nth_stop("nbl-integrity", "MDL chain ends %zu bytes before the data does", left);
+            nth_stop("nbl-data", "MDL chain ends %zu bytes before the data does", left);
         const uint8_t *from = MmGetSystemAddressForMdlSafe(mdl, NormalPagePriority);
         const size_t here = MmGetMdlByteCount(mdl) - skip;
         const size_t part = here < left ? here : left;
@@ -404,7 +404,7 @@ static void complete_list(NET_BUFFER_LIST *list)
 
     nth_lock(&mem->lock);
     if (sent->list != list || sent->is_complete)
-        nth_stop("nbl-owner", "a list was completed twice, or one that was never sent");
+        nth_stop("nbl-completed-twice", "a list was completed twice, or one that was never sent");
     sent->is_complete = true;
     sent->status = NET_BUFFER_LIST_STATUS(list);
     struct nth_thread *waiter = ++chain->completed == chain->count ? chain->waiter : NULL;

@@ -205,3 +205,25 @@ TEST(error_log_entry_is_taken)
     CALL(NdisWriteErrorLogEntry, P(S.Adapter), (uint32_t)NDIS_ERROR_CODE_DRIVER_FAILURE, 2, 3, 4);
     unplug(&p);
 }
+
+static void read_for_ever(void *configuration)
+{
+    NDIS_CONFIGURATION_PARAMETER *value;
+    UNICODE_STRING keyword = wide("Count");
+    NDIS_STATUS status;
+
+    for (;;)
+        NdisReadConfiguration(&status, &value, configuration, &keyword, NdisParameterInteger);
+}
+
+/* NdisReadConfiguration: "must be invoked serially with respect to itself and the
+ * NdisWriteConfiguration function". */
+TEST(config_in_two_threads_is_caught)
+{
+    boot_with((struct nth_config){.mode = NTH_PARALLEL});
+    plug_keys();
+    NDIS_HANDLE c = open_of(S.Adapter);
+    nth_expect_stop("config-not-serial");
+    nth_thread_detach(nth_thread_create("reader", read_for_ever, c, NULL));
+    read_for_ever(c);
+}
