@@ -100,6 +100,9 @@ static bool parse(char *answer, const char *module, char *text, size_t bytes)
     char *column = strrchr(line, ':');
     if (column && line[0] != '?')
         *column = 0;
+    for (char *c = line; *c; c++) /* our images name sources as Windows does, from the top */
+        if (*c == '\\')
+            *c = '/';
     char here[PATH_MAX];
     const size_t length = getcwd(here, sizeof here) ? strlen(here) : 0;
     if (length > 1 && strncmp(line, here, length) == 0 && line[length] == '/')
