@@ -34,7 +34,8 @@ static NTSTATUS CompatRegister(const DEVICE_OBJECT *Device, IRP *Irp)
     DriverUnlock();
 
     SeCaptureSubjectContext(&Subject);
-    NTSTATUS Status = DeviceCheckAccess(Adapter, &Subject, FILE_WRITE_DATA, Irp->RequestorMode);
+    NTSTATUS Status =
+        DeviceCheckAccess(Adapter, &Subject, FILE_READ_DATA | FILE_WRITE_DATA, Irp->RequestorMode);
     SeReleaseSubjectContext(&Subject);
     if (NT_SUCCESS(Status))
         Status = Adapter ? SessionRegister(Adapter, Irp) : NDIS_STATUS_ADAPTER_NOT_READY;

@@ -297,6 +297,10 @@ static NTSTATUS FileOpen(IRP *Irp, IO_STACK_LOCATION *Stack)
     const IO_SECURITY_CONTEXT *Security = Stack->Parameters.Create.SecurityContext;
     const KPROCESSOR_MODE Mode =
         Stack->Flags & SL_FORCE_ACCESS_CHECK ? UserMode : Irp->RequestorMode;
+    /* The handle gets what the device's descriptor gives: who asks for whatever there is needs all.
+     */
+    const ACCESS_MASK Desired =
+        Security->DesiredAccess & MAXIMUM_ALLOWED ? FILE_ALL_ACCESS : Security->DesiredAccess;
     UNICODE_STRING Name = FileObject->FileName;
     NTSTATUS Status = STATUS_OBJECT_NAME_NOT_FOUND;
 
@@ -314,7 +318,7 @@ static NTSTATUS FileOpen(IRP *Irp, IO_STACK_LOCATION *Stack)
         File->Adapter = File->Adapter->Next;
     if (File->Adapter)
         Status = DeviceCheckAccess(File->Adapter, &Security->AccessState->SubjectSecurityContext,
-                                   Security->DesiredAccess, Mode);
+                                   Desired, Mode);
     if (NT_SUCCESS(Status) && (File->Adapter->IsRemoving || File->Adapter->IsRemoved))
         Status = STATUS_DELETE_PENDING;
     if (NT_SUCCESS(Status))

@@ -296,7 +296,8 @@ static BOOLEAN WorkerSleep(TUN_ADAPTER *Adapter, BOOLEAN IsBounded)
 /*
  * The adapter's thread: drains the ring, and does what the end of a session leaves to do. It has
  * the session only inside the gate and waits only with its own event at hand, so neither a
- * session's end nor halt has to do more than to set that.
+ * session's end nor halt has to do more than to set that. However busy a program keeps the ring, a
+ * session that waits for its link comes first.
  */
 VOID ReceiveWorker(PVOID Context)
 {
@@ -311,7 +312,8 @@ VOID ReceiveWorker(PVOID Context)
             ReceiveTrim(Adapter);
         if (IsLast)
             return;
-        for (ULONG Spins = 0; Spins < TUN_SPINS; Spins++) {
+        for (ULONG Spins = 0; Spins < TUN_SPINS && KeReadStateEvent(&Adapter->LinkSettled);
+             Spins++) {
             if (RingDrain(Adapter, NULL)) {
                 Spins = 0;
                 IsBounded = TRUE;

@@ -23,7 +23,7 @@
 #include <wintun-abi.h>
 
 #define TUN_TAG           0x6E757477U /* "wtun" in memory */
-#define TUN_TURN_BYTES    0x40000U    /* most that is copied while a gate is held */
+#define TUN_TURN_BYTES    0x40000U    /* most that is copied between ring and stack at a time */
 #define TUN_BATCH         64U         /* most packets in one receive indication */
 #define TUN_PUMP_TURNS    4U          /* reads that a sender completes before the worker does */
 #define TUN_FILE_CAPACITY 0x100000U   /* of the ring behind ReadFile */
