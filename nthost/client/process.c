@@ -571,17 +571,23 @@ static client_status asynchronous(struct client *client, const struct request *r
     return status;
 }
 
+static struct request control_request(client_handle file, uint32_t code, const void *in,
+                                      uint32_t in_bytes, void *out, uint32_t out_bytes)
+{
+    return (struct request){.verb = VERB_CONTROL,
+                            .file = file,
+                            .code = code,
+                            .in = in,
+                            .in_bytes = in_bytes,
+                            .out = out,
+                            .out_bytes = out_bytes};
+}
+
 client_status client_control(struct client *client, client_handle file, uint32_t code,
                              const void *in, uint32_t in_bytes, void *out, uint32_t out_bytes,
                              uint32_t *transferred)
 {
-    const struct request request = {.verb = VERB_CONTROL,
-                                    .file = file,
-                                    .code = code,
-                                    .in = in,
-                                    .in_bytes = in_bytes,
-                                    .out = out,
-                                    .out_bytes = out_bytes};
+    const struct request request = control_request(file, code, in, in_bytes, out, out_bytes);
 
     return synchronous(client, &request, transferred);
 }
@@ -626,13 +632,7 @@ client_status client_control_start(struct client *client, client_handle file, ui
                                    const void *in, uint32_t in_bytes, void *out, uint32_t out_bytes,
                                    struct client_io *io)
 {
-    const struct request request = {.verb = VERB_CONTROL,
-                                    .file = file,
-                                    .code = code,
-                                    .in = in,
-                                    .in_bytes = in_bytes,
-                                    .out = out,
-                                    .out_bytes = out_bytes};
+    const struct request request = control_request(file, code, in, in_bytes, out, out_bytes);
 
     return asynchronous(client, &request, io);
 }

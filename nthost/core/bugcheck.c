@@ -198,17 +198,23 @@ static void report(const char *name, const char *message)
     nth_trace_last(EVENTS, report_event);
 }
 
+/* From here on this thread alone speaks. */
+static void begin_report(char *message, const char *format, va_list args)
+{
+    take_stage();
+    vsnprintf(message, LINE, format, args);
+    is_reporting = true;
+    flush_output();
+}
+
 void nth_stop(const char *rule, const char *format, ...)
 {
     char message[LINE];
     va_list args;
 
-    take_stage();
     va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
+    begin_report(message, format, args);
     va_end(args);
-    is_reporting = true;
-    flush_output();
     if (expected[0] && strcmp(expected, rule) == 0) {
         putf("nthost: stop %s, as expected: %s\n", rule, message);
         _exit(0);
@@ -226,12 +232,9 @@ void nth_fail(const char *format, ...)
     char message[LINE];
     va_list args;
 
-    take_stage();
     va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
+    begin_report(message, format, args);
     va_end(args);
-    is_reporting = true;
-    flush_output();
     putf("nthost: %s\n", message);
     _exit(EXIT_HOST);
 }

@@ -87,10 +87,7 @@ TEST(pause_waits_for_lists_of_the_stack_and_for_nothing_else)
     struct crew crew = {.count = 0};
 
     scene_begin_rings(&scene, SERIAL(1));
-    nth_mem_hold(scene.port.mem, true);
-    for (uint32_t i = 0; i < 10; i++)
-        rings_put(scene.rings, packet_of(80, 4, i), 80);
-    CHECK_EQ(nth_mem_wait(scene.port.mem, 10, SECOND), 10);
+    scene_hold(&scene, 10, 80);
     crew_start(&crew, "stack", return_later, &scene);
     const uint64_t before = nth_clock_ns();
     CHECK_STATUS(nth_pause(scene.port.adapter), NDIS_STATUS_SUCCESS);
@@ -110,10 +107,7 @@ TEST(pause_with_lists_outstanding_after_the_session_ended)
     struct crew crew = {.count = 0};
 
     scene_begin_rings(&scene, SERIAL(1));
-    nth_mem_hold(scene.port.mem, true);
-    for (uint32_t i = 0; i < 10; i++)
-        rings_put(scene.rings, packet_of(80, 4, i), 80);
-    CHECK_EQ(nth_mem_wait(scene.port.mem, 10, SECOND), 10);
+    scene_hold(&scene, 10, 80);
     scene_end_rings(&scene);
     crew_start(&crew, "stack", return_later, &scene);
     CHECK_STATUS(nth_pause(scene.port.adapter), NDIS_STATUS_SUCCESS);
@@ -147,10 +141,7 @@ TEST(surprise_removal_with_lists_outstanding)
     struct scene scene;
 
     scene_begin_rings(&scene, SERIAL(1));
-    nth_mem_hold(scene.port.mem, true);
-    for (uint32_t i = 0; i < 30; i++)
-        rings_put(scene.rings, packet_of(80, 4, i), 80);
-    CHECK_EQ(nth_mem_wait(scene.port.mem, 30, SECOND), 30);
+    scene_hold(&scene, 30, 80);
     nth_surprise_remove(scene.port.device);
     rings_expect_ended(scene.admin, scene.rings);
     client_close(scene.admin, scene.file);

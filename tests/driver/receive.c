@@ -386,23 +386,26 @@ TEST(lists_returned_in_any_order_are_taken_back)
 
 /* ---- lists outstanding at the end ---- */
 
+/* What the stack holds is still what was sent. */
+static void expect_intact(const struct scene *scene, uint32_t count, uint32_t bytes)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        NET_BUFFER *buffer = NET_BUFFER_LIST_FIRST_NB(nth_mem_packet(scene->port.mem, i)->list);
+        CHECK_MEM(MmGetSystemAddressForMdlSafe(NET_BUFFER_FIRST_MDL(buffer), NormalPagePriority),
+                  packet_of(bytes, 4, i), bytes);
+    }
+}
+
 TEST(lists_outstanding_when_the_session_ends_stay_valid)
 {
     /* lessons 19.1: memory given to NDIS outlives the session; 19.10: nobody waits for the stack */
     struct scene scene;
 
     scene_begin_rings(&scene, SERIAL(1));
-    nth_mem_hold(scene.port.mem, true);
-    for (uint32_t i = 0; i < 20; i++)
-        rings_put(scene.rings, packet_of(900, 4, i), 900);
-    CHECK_EQ(nth_mem_wait(scene.port.mem, 20, SECOND), 20);
+    scene_hold(&scene, 20, 900);
     scene_end_rings(&scene);
     port_await_link(&scene.port, false);
-    for (unsigned i = 0; i < 20; i++) {
-        NET_BUFFER *buffer = NET_BUFFER_LIST_FIRST_NB(nth_mem_packet(scene.port.mem, i)->list);
-        CHECK_MEM(MmGetSystemAddressForMdlSafe(NET_BUFFER_FIRST_MDL(buffer), NormalPagePriority),
-                  packet_of(900, 4, i), 900);
-    }
+    expect_intact(&scene, 20, 900);
     scene_rings(&scene, VIA_WINTUN, NULL); /* the next session begins meanwhile */
     rings_put(scene.rings, packet_of(901, 4, 1), 901);
     port_expect(&scene.port, 20, packet_of(901, 4, 1), 901);
@@ -416,17 +419,10 @@ TEST(lists_outstanding_when_the_process_exits_stay_valid)
     struct scene scene;
 
     scene_begin_rings(&scene, SERIAL(1));
-    nth_mem_hold(scene.port.mem, true);
-    for (uint32_t i = 0; i < 20; i++)
-        rings_put(scene.rings, packet_of(900, 4, i), 900);
-    CHECK_EQ(nth_mem_wait(scene.port.mem, 20, SECOND), 20);
+    scene_hold(&scene, 20, 900);
     client_kill(scene.admin);
     port_await_link(&scene.port, false);
-    for (unsigned i = 0; i < 20; i++) {
-        NET_BUFFER *buffer = NET_BUFFER_LIST_FIRST_NB(nth_mem_packet(scene.port.mem, i)->list);
-        CHECK_MEM(MmGetSystemAddressForMdlSafe(NET_BUFFER_FIRST_MDL(buffer), NormalPagePriority),
-                  packet_of(900, 4, i), 900);
-    }
+    expect_intact(&scene, 20, 900);
     nth_mem_return_all(scene.port.mem);
     scene.rings = NULL; /* gone with its process */
     scene_end(&scene);

@@ -375,6 +375,14 @@ void scene_begin_rings(struct scene *scene, const struct nth_config *config)
     scene_rings(scene, VIA_NDIS, NULL);
 }
 
+void scene_hold(struct scene *scene, uint32_t packets, uint32_t bytes)
+{
+    nth_mem_hold(scene->port.mem, true);
+    for (uint32_t i = 0; i < packets; i++)
+        rings_put(scene->rings, packet_of(bytes, 4, i), bytes);
+    CHECK_EQ(nth_mem_wait(scene->port.mem, packets, SECOND), packets);
+}
+
 void scene_end_rings(struct scene *scene)
 {
     CHECK_STATUS(client_close(scene->admin, scene->file), STATUS_SUCCESS);

@@ -128,5 +128,7 @@ void scene_begin(struct scene *scene, const struct nth_config *config);
 /* A session on a new handle. config NULL: capacities of 0x400000. */
 void scene_rings(struct scene *scene, enum route route, const struct ring_config *config);
 void scene_begin_rings(struct scene *scene, const struct nth_config *config);
+/* From now on the stack keeps what it is given: first, packets of these bytes, numbered from 0. */
+void scene_hold(struct scene *scene, uint32_t packets, uint32_t bytes);
 void scene_end_rings(struct scene *scene); /* closes the handle, expects both markers */
 void scene_end(struct scene *scene);       /* program, adapter, driver, machine; nothing leaked */
