@@ -102,6 +102,8 @@ static VOID FramesDereference(PFRAMES_ADAPTER Adapter)
 {
     if (NdisInterlockedDecrement(&Adapter->RefCount) != 0)
         return;
+    if (Adapter->StateLock)
+        NdisFreeRWLock(Adapter->StateLock);
     NdisFreeSpinLock(&Adapter->FrameLock);
     NdisFreeMemory(Adapter, 0, 0);
 }
@@ -428,10 +430,11 @@ static NTSTATUS NTAPI FramesWrite(PDEVICE_OBJECT DeviceObject, PIRP Irp)
                               Adapter->IsGone ? STATUS_DEVICE_REMOVED : STATUS_DEVICE_NOT_READY, 0);
     }
     PNET_BUFFER_LIST List = FramesMakeList(Adapter, Frame, Length);
-    if (List)
-        FramesIndicate(Adapter, List, Length); /* its reference goes with the list */
-    else
-        FramesRelease(Adapter);
+    if (List) {
+        NdisInterlockedIncrement(&Adapter->Outstanding); /* goes with the list */
+        FramesIndicate(Adapter, List, Length);
+    }
+    FramesRelease(Adapter); /* not before the call has returned */
     return FramesComplete(Irp, List ? STATUS_SUCCESS : STATUS_INSUFFICIENT_RESOURCES,
                           List ? Length : 0);
 }
@@ -775,7 +778,7 @@ static NDIS_STATUS FramesAllocate(PFRAMES_ADAPTER Adapter)
     Pool.fAllocateNetBuffer = TRUE;
     Pool.PoolTag = FRAMES_TAG;
     Adapter->NblPool = NdisAllocateNetBufferListPool(Adapter->MiniportHandle, &Pool);
-    Adapter->StateLock = NdisAllocateRWLock(Adapter->MiniportHandle);
+    Adapter->StateLock = NdisAllocateRWLock(DriverHandle); /* files ask after the end */
     Adapter->OidWork = NdisAllocateIoWorkItem(Adapter->MiniportHandle);
     if (!Adapter->NblPool || !Adapter->StateLock || !Adapter->OidWork)
         return NDIS_STATUS_RESOURCES;
@@ -854,9 +857,6 @@ static NDIS_STATUS NTAPI FramesInitialize(NDIS_HANDLE NdisMiniportHandle,
     if (Status != NDIS_STATUS_SUCCESS) {
         if (Adapter->DeviceHandle)
             NdisDeregisterDeviceEx(Adapter->DeviceHandle);
-        if (Adapter->StateLock)
-            NdisFreeRWLock(Adapter->StateLock);
-        Adapter->StateLock = NULL;
         FramesTearDown(Adapter);
         return Status;
     }
