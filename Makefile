@@ -210,9 +210,11 @@ $(OUT)/drivers/$(1)/%.sys: $(OUT)/drivers/$(1)/%.obj $$(SANRUNTIME) $$(IMPORTS_a
 	$$(LLD) $$(WINLD) /machine:x64 /pdb:$$(@:.sys=.pdb) /pdbaltpath:$$(notdir $$(@:.sys=.pdb)) /out:$$@ $$^
 endef
 $(foreach v,$(SANITIZED),$(eval $(call sanitized_driver,$(v))))
+# test drivers that also run so
+SANTESTS := sanitize frames bundle4
 drivers: $(foreach v,$(SANITIZED),$(OUT)/drivers/$(v)/sanitize.sys)
-tests-asan: $(OUT)/amd64-asan/wintun.sys $(OUT)/drivers/asan/sanitize.sys
-tests-tsan: $(OUT)/amd64-tsan/wintun.sys $(OUT)/drivers/tsan/sanitize.sys
+tests-asan: $(OUT)/amd64-asan/wintun.sys $(SANTESTS:%=$(OUT)/drivers/asan/%.sys)
+tests-tsan: $(OUT)/amd64-tsan/wintun.sys $(SANTESTS:%=$(OUT)/drivers/tsan/%.sys)
 
 # ---- test programs: one per file under tests/unit, tests/host, tests/driver ----------------------
 
@@ -272,10 +274,11 @@ check: all
 # Everything CI runs: the checks, all tests, the tests of the driver and of the host once more with
 # address checks in both, and those with real concurrency with race checks in both.
 TESTSCRIPTS := $(wildcard tests/*/run)
-RACES := host/cpu host/locks host/crowd host/client driver/senders driver/readers driver/session unit/ring
+RACES := host/cpu host/locks host/crowd host/client host/others driver/senders driver/readers driver/session unit/ring
 TESTRUNS := $(sort $(TESTSRC:tests/%.c=$(OUT)/tests-plain/%)) \
 	$(sort $(TESTSRC:tests/%.c=$(OUT)/tests-asan/%)) $(RACES:%=$(OUT)/tests-tsan/%)
-test: all tests tests-asan $(RACES:%=$(OUT)/tests-tsan/%) $(OUT)/amd64-tsan/wintun.sys
+test: all tests tests-asan $(RACES:%=$(OUT)/tests-tsan/%) $(OUT)/amd64-tsan/wintun.sys \
+		$(SANTESTS:%=$(OUT)/drivers/tsan/%.sys)
 	tests/run scripts/check $(TESTSCRIPTS) $(TESTRUNS)
 
 clean:
