@@ -19,6 +19,7 @@ enum {
 
 struct queue {
     struct nth_mutex lock;
+    /* changed under the lock; whether first is NULL may be looked at without it */
     SINGLE_LIST_ENTRY *first, **last;
 } __attribute__((aligned(64)));
 
@@ -45,18 +46,23 @@ static void check_initialized(const KDPC *dpc)
 
 /* ---- queues ---- */
 
+static void link_to(SINGLE_LIST_ENTRY **link, SINGLE_LIST_ENTRY *entry)
+{
+    __atomic_store_n(link, entry, __ATOMIC_RELAXED);
+}
+
 static void enqueue(struct queue *queue, PKDPC dpc)
 {
     SINGLE_LIST_ENTRY *const entry = &dpc->DpcListEntry;
 
     if (dpc->Importance == HighImportance) {
         entry->Next = queue->first;
-        queue->first = entry;
+        link_to(&queue->first, entry);
         if (queue->last == &queue->first)
             queue->last = &entry->Next;
     } else {
         entry->Next = NULL;
-        *queue->last = entry;
+        link_to(queue->last, entry);
         queue->last = &entry->Next;
     }
 }
@@ -66,7 +72,7 @@ static bool dequeue(struct queue *queue, PKDPC dpc)
     for (SINGLE_LIST_ENTRY **at = &queue->first; *at; at = &(*at)->Next) {
         if (*at != &dpc->DpcListEntry)
             continue;
-        *at = dpc->DpcListEntry.Next;
+        link_to(at, dpc->DpcListEntry.Next);
         if (queue->last == &dpc->DpcListEntry.Next)
             queue->last = at;
         return true;
