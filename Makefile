@@ -30,8 +30,9 @@ all: driver nthost
 # Every target first installs what it needs and the system lacks; nothing when nothing is missing.
 ifeq ($(MAKELEVEL)$(filter clean,$(MAKECMDGOALS)),0)
 PURPOSE := $(or $(firstword $(filter test check demo,$(MAKECMDGOALS))),build)
-ifneq ($(shell scripts/setup $(PURPOSE) >&2 && echo ready),ready)
-$(error what is missing could not be installed)
+TOOLS := CLANG='$(CLANG)' LLD='$(LLD)' DLLTOOL='$(DLLTOOL)' # make 4.3 does not hand them to $(shell)
+ifneq ($(shell $(TOOLS) scripts/setup $(PURPOSE) >&2 && echo ready),ready)
+$(error see above)
 endif
 endif
 
