@@ -286,3 +286,42 @@ TEST(kernel_client_registers_at_the_control_device)
     /* as above */
     kernel_client_registers(VIA_WINTUN);
 }
+
+/* What IoBuildDeviceIoControlRequest makes, whose location has no file unless its caller sets one.
+ */
+static NTSTATUS control_without_file(struct kernel_client *k, ULONG code, void *in, ULONG bytes)
+{
+    static uint8_t out[256];
+    IO_STATUS_BLOCK status;
+    KEVENT done;
+
+    KeInitializeEvent(&done, NotificationEvent, FALSE);
+    IRP *irp = IoBuildDeviceIoControlRequest(code, k->device, in, bytes, out, sizeof(out), FALSE,
+                                             &done, &status);
+    CHECK(irp);
+    return IoCallDriver(k->device, irp);
+}
+
+TEST(kernel_request_without_a_file_is_refused)
+{
+    /* nf-wdm-iobuilddeviceiocontrolrequest promises no FileObject; a session without one could
+     * never be ended (design 2.1) */
+    struct scene scene;
+    struct kernel_client k;
+
+    scene_begin(&scene, SERIAL(1));
+    for (enum route route = VIA_WINTUN; route <= VIA_NDIS; route++) {
+        kernel_open(&k, route == VIA_NDIS ? scene.port.ndis : scene.port.file);
+        WINTUN_REGISTER_RINGS request = {
+            .ToUser = {k.size, 0, (uintptr_t)k.memory, (uintptr_t)k.handle[0]},
+            .ToStack = {k.size, 0, (uintptr_t)k.memory + k.size, (uintptr_t)k.handle[1]},
+        };
+        static const ULONG codes[] = {WINTUN_IOCTL_REGISTER_RINGS, WINTUN_IOCTL_QUERY, 0};
+        for (int i = 0; i < 3; i++)
+            CHECK(!NT_SUCCESS(control_without_file(&k, codes[i], &request, sizeof(request))));
+        ObDereferenceObject(k.file);
+        kernel_close(&k);
+        CHECK(!port_is_up(&scene.port));
+    }
+    scene_end(&scene);
+}

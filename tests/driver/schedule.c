@@ -298,3 +298,17 @@ PLAY(files_removal_while_reading_and_writing, FILES, stack_sends, program_reads,
      program_starts_reads, program_cancels, device_is_removed)
 PLAY(files_against_rings, FILES, stack_sends, program_reads, program_writes, other_registers,
      program_closes)
+
+static void read_and_go_seeded(uint32_t seed)
+{
+    static actor *const cast[] = {program_starts_reads, program_closes, device_vanishes};
+
+    play(seed, FILES, cast, 3);
+}
+
+TEST(files_close_and_vanish_while_reads_start)
+{
+    /* IRP_MJ_CLOSE: comes when all requests "have been completed", not when the routines that began
+     * them have returned; lessons 19.10: whoever uses the adapter has a reference to it */
+    scenario_seeds(1, 4 * seeds(), read_and_go_seeded);
+}

@@ -209,6 +209,48 @@ TEST(link_state_is_said_once_at_each_change)
 
 /* ---- two adapters, one program ---- */
 
+static void slow_status(void *context, const NDIS_STATUS_INDICATION *indication)
+{
+    const NDIS_LINK_STATE *link = indication->StatusBuffer;
+    bool *was_told = context;
+
+    *was_told = false;
+    KeDelayExecutionThread(KernelMode, FALSE, &(LARGE_INTEGER){.QuadPart = -10000});
+    *was_told = link->MediaConnectState == MediaConnectStateConnected;
+}
+
+static void no_receive(void *context, NET_BUFFER_LIST *lists, ULONG count, ULONG flags) {}
+
+static void no_completion(void *context, NET_BUFFER_LIST *lists, ULONG flags) {}
+
+static void no_detach(void *context) {}
+
+TEST(link_is_up_when_a_registration_returns)
+{
+    /* abi.md 2.7: "Successful registration: link state Connected indicated"; of this session, not
+     * what the driver still has to say of the one before, here to a protocol that is slow */
+    struct scene scene;
+    bool was_told = false;
+
+    scene_begin(&scene, SERIAL(1));
+    nth_bind(scene.port.adapter, &(struct nth_binding){.context = &was_told,
+                                                       .receive = no_receive,
+                                                       .send_complete = no_completion,
+                                                       .status = slow_status,
+                                                       .detach = no_detach});
+    for (int i = 0; i < 30; i++) {
+        scene_rings(&scene, VIA_NDIS, NULL);
+        CHECK(was_told);
+        client_close(scene.admin, scene.file);
+        ring_close(scene.rings);
+        /* until the driver has not yet begun to say it, is at it, or has said it */
+        KeDelayExecutionThread(KernelMode, FALSE, &(LARGE_INTEGER){.QuadPart = -1 - 500 * i});
+    }
+    scene.rings = NULL;
+    nth_unbind(scene.port.adapter, &was_told);
+    scene_end(&scene);
+}
+
 TEST(sessions_of_two_adapters_do_not_meet)
 {
     /* issue: two adapters in one process; lessons 19.17 */
@@ -292,6 +334,24 @@ TEST(packet_of_a_client_without_fence_is_found_within_a_bounded_time)
         put_silently(&scene, i * 64, packet_of(60, 4, i), 60);
         port_expect(&scene.port, i, packet_of(60, 4, i), 60);
         CHECK(nth_clock_ns() - before < 50 * MSEC);
+    }
+    scene_end(&scene);
+}
+
+TEST(driver_stays_armed_while_it_looks_again)
+{
+    /* abi.md 2.8 row 1: who saw Alertable 0 may have put a packet that the driver's look did not
+     * see; were it 0 during the re-check, too, the sleep after it would hide that packet for ever
+     */
+    struct scene scene;
+
+    scene_begin_rings(&scene, SERIAL(3));
+    rings_put(scene.rings, packet_of(60, 4, 1), 60);
+    port_expect(&scene.port, 0, packet_of(60, 4, 1), 60);
+    nth_settle(); /* asleep after work, for 10 ms */
+    for (const uint64_t end = nth_clock_ns() + 30 * MSEC; nth_clock_ns() < end;) {
+        CHECK_EQ(to_stack(scene.rings)->Alertable, 1);
+        KeDelayExecutionThread(KernelMode, FALSE, &(LARGE_INTEGER){.QuadPart = -10});
     }
     scene_end(&scene);
 }
