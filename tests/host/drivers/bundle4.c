@@ -102,6 +102,16 @@ static PBUNDLE_ADAPTER AdapterEnter(PBUNDLE_DEVICE Device)
     return Adapter;
 }
 
+static BOOLEAN IsGone(PBUNDLE_DEVICE Device)
+{
+    KIRQL Irql;
+
+    KeAcquireSpinLock(&Device->Lock, &Irql);
+    BOOLEAN Result = Device->Adapter == NULL;
+    KeReleaseSpinLock(&Device->Lock, Irql);
+    return Result;
+}
+
 static VOID AdapterLeave(PBUNDLE_ADAPTER Adapter)
 {
     if (InterlockedDecrement(&Adapter->Users) == 0)
@@ -470,7 +480,7 @@ static NTSTATUS NTAPI BundleWrite(PDEVICE_OBJECT DeviceObject, PIRP Irp)
     if (Adapter) {
         Status = ReceiveBundle(Adapter, Copy, Length);
         AdapterLeave(Adapter);
-    } else if (!Device->Adapter) {
+    } else if (IsGone(Device)) {
         Status = STATUS_FILE_FORCED_CLOSED;
     }
     ExFreePoolWithTag(Copy, BUNDLE_TAG);

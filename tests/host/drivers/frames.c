@@ -418,6 +418,7 @@ static NTSTATUS NTAPI FramesWrite(PDEVICE_OBJECT DeviceObject, PIRP Irp)
     PIO_STACK_LOCATION Stack = IoGetCurrentIrpStackLocation(Irp);
     PFRAMES_ADAPTER Adapter = Stack->FileObject->FsContext;
     ULONG Length = Stack->Parameters.Write.Length;
+    KIRQL Irql;
 
     if (Length < FRAMES_HEADER || Length > FRAMES_MAX)
         return FramesComplete(Irp, STATUS_INVALID_PARAMETER, 0);
@@ -426,8 +427,10 @@ static NTSTATUS NTAPI FramesWrite(PDEVICE_OBJECT DeviceObject, PIRP Irp)
         return FramesComplete(Irp, STATUS_INSUFFICIENT_RESOURCES, 0);
     if (!FramesAcquire(Adapter)) {
         InterlockedIncrement64(&Adapter->DropsIn);
-        return FramesComplete(Irp,
-                              Adapter->IsGone ? STATUS_DEVICE_REMOVED : STATUS_DEVICE_NOT_READY, 0);
+        CsqLock(&Adapter->ReadCsq, &Irql);
+        BOOLEAN IsGone = Adapter->IsGone;
+        CsqUnlock(&Adapter->ReadCsq, Irql);
+        return FramesComplete(Irp, IsGone ? STATUS_DEVICE_REMOVED : STATUS_DEVICE_NOT_READY, 0);
     }
     PNET_BUFFER_LIST List = FramesMakeList(Adapter, Frame, Length);
     if (List) {
