@@ -262,6 +262,7 @@ tests: $(SABOTAGES:%=$(OUT)/sabotage/%.sys)
 .PHONY: bench
 bench: driver $(OUT)/bench
 	$(OUT)/bench
+tests: $(OUT)/bench
 $(OUT)/bench: $(patsubst %.c,$(OUT)/host-plain/%.o,$(wildcard tests/bench/*.c)) $(HOSTOBJ_plain)
 	echo '  link     $@'
 	$(CC) -o $@ $^ $(HOSTLIBS)

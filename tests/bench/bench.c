@@ -6,11 +6,11 @@
  * own, and is followed there by memcpy of the same bytes, which no driver that copies can beat.
  * What is measured includes the host's share of the work; compare lines of one run only.
  *
- * Environment: BENCH_MS (of each case, default 300), BENCH_DRIVERS: blank-separated
- * PATH:INTERFACE[:DEVICE[:CONTROL]] measured beside ours; INTERFACE is rings, bundle16, bundle4 or
- * frames (one packet a read or write); in DEVICE %s is the NetCfgInstanceId, and CONTROL is a
- * control code that is sent with a ULONG 1 once it is open. BENCH_ONLY: part of the names of cases
- * to run.
+ * Environment: BENCH_MS (of each case, default 300), BENCH_DRIVERS:
+ * PATH:INTERFACE[:DEVICE[:CONTROL]] measured beside ours, with blanks or commas between them;
+ * INTERFACE is rings, bundle16, bundle4 or frames (one packet a read or write); in DEVICE %s is the
+ * NetCfgInstanceId, and CONTROL is a control code that is sent with a ULONG 1 once it is open.
+ * BENCH_ONLY: part of the names of cases to run.
  */
 #include "client/client.h"
 #include "client/ring.h"
@@ -251,6 +251,18 @@ static void file_producer(void *context)
 
 /* ---- one case ---- */
 
+static void device_path(const struct bench *b, char *path, size_t room)
+{
+    const char *name = b->driver->device[0] ? b->driver->device : WINTUN_WIN32_PATH "%s";
+    const char *percent = strchr(name, '%');
+
+    if (percent)
+        snprintf(path, room, "%.*s%s%s", (int)(percent - name), name,
+                 nth_device_net_cfg_id(b->device), percent + 2);
+    else
+        snprintf(path, room, "%s", name);
+}
+
 static void open_client(struct bench *b)
 {
     const struct client_config config = {.name = "bench", .token = CLIENT_SYSTEM};
@@ -258,8 +270,7 @@ static void open_client(struct bench *b)
     uint32_t one = 1;
 
     b->client = client_create(&config);
-    snprintf(path, sizeof(path), b->driver->device[0] ? b->driver->device : WINTUN_WIN32_PATH "%s",
-             nth_device_net_cfg_id(b->device));
+    device_path(b, path, sizeof(path));
     client_status status = client_open(b->client, path, CLIENT_READ | CLIENT_WRITE, &b->file);
     if (status < 0 && b->driver->interface == RINGS) /* rings as 0.14's: on NDIS's own device */
         status = client_open(b->client, nth_device_interface(b->device), CLIENT_READ | CLIENT_WRITE,
@@ -444,53 +455,98 @@ static int run_driver(const struct driver *driver, unsigned ms)
     return failed;
 }
 
-static bool parse_driver(char *text, struct driver *driver)
+/* A device name has one %s, or none. */
+static bool is_device(const char *text)
 {
-    char *interface = strchr(text, ':');
+    const char *percent = strchr(text, '%');
 
-    *driver = (struct driver){.interface = INTERFACES};
-    if (!interface)
-        return false;
+    return *text && (!percent || (percent[1] == 's' && !strchr(percent + 1, '%')));
+}
+
+static bool parse_number(const char *text, uint32_t *number)
+{
+    char *end;
+
+    errno = 0;
+    const unsigned long value = strtoul(text, &end, 0);
+    *number = (uint32_t)value;
+    return *text >= '0' && *text <= '9' && *end == 0 && errno == 0 && value <= UINT32_MAX;
+}
+
+static bool parse_interface(const char *text, enum interface *interface)
+{
+    for (int i = 0; i < INTERFACES; i++)
+        if (strcmp(text, interface_names[i]) == 0) {
+            *interface = (enum interface)i;
+            return true;
+        }
+    return false;
+}
+
+/* NULL, or what is wrong with it. Cuts text into its parts. */
+static const char *parse_driver(char *text, struct driver *driver)
+{
+    char *interface = strchr(text, ':'), *device, *control;
+
+    *driver = (struct driver){0};
+    if (!interface || interface == text)
+        return "not PATH:INTERFACE[:DEVICE[:CONTROL]]";
     *interface++ = 0;
-    char *device = strchr(interface, ':');
+    device = strchr(interface, ':');
     if (device)
         *device++ = 0;
-    char *control = device ? strrchr(device, ':') : NULL;
+    control = device ? strchr(device, ':') : NULL;
     if (control)
         *control++ = 0;
-    for (int i = 0; i < INTERFACES; i++)
-        if (strcmp(interface, interface_names[i]) == 0)
-            driver->interface = (enum interface)i;
+    if (!parse_interface(interface, &driver->interface))
+        return "INTERFACE is not rings, bundle16, bundle4 or frames";
+    if (device && !is_device(device))
+        return "DEVICE is empty, or has more than one %s";
+    if (control && !parse_number(control, &driver->control))
+        return "CONTROL is not a number";
+    if (strlen(text) >= sizeof(driver->path) ||
+        (device && strlen(device) >= sizeof(driver->device)))
+        return "too long";
     snprintf(driver->path, sizeof(driver->path), "%s", text);
     snprintf(driver->device, sizeof(driver->device), "%s", device ? device : "");
-    driver->control = control ? (uint32_t)strtoul(control, NULL, 0) : 0;
-    return driver->interface != INTERFACES;
+    return access(driver->path, R_OK) == 0 ? NULL : strerror(errno);
 }
 
 int main(int argc, char **argv)
 {
     const char *const ours[] = {"out/amd64/wintun.sys:rings", "out/amd64/wintun.sys:bundle16"};
     const char *others = getenv("BENCH_DRIVERS"), *only = getenv("BENCH_ONLY");
-    const unsigned ms = getenv("BENCH_MS") ? (unsigned)atoi(getenv("BENCH_MS")) : 300;
-    char list[4096], *save = NULL;
+    uint32_t ms = 300;
+    static struct driver drivers[16];
+    char list[4096], whole[4096], *save = NULL;
+    unsigned count = 0;
     int failed = 0;
 
-    snprintf(list, sizeof(list), "%s %s %s", ours[0], ours[1], others ? others : "");
-    print_header();
-    for (char *word = strtok_r(list, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
-        struct driver driver;
+    if (getenv("BENCH_MS") && (!parse_number(getenv("BENCH_MS"), &ms) || !ms || ms > 10000)) {
+        fprintf(stderr, "bench: BENCH_MS=%s: not 1 to 10000\n", getenv("BENCH_MS"));
+        return 2;
+    }
+    if (snprintf(list, sizeof(list), "%s %s %s", ours[0], ours[1], others ? others : "") >=
+        (int)sizeof(list)) {
+        fprintf(stderr, "bench: BENCH_DRIVERS: too long\n");
+        return 2;
+    }
+    for (char *word = strtok_r(list, " ,", &save); word; word = strtok_r(NULL, " ,", &save)) {
         if (only && !strstr(word, only))
             continue;
-        if (!parse_driver(word, &driver)) {
-            fprintf(stderr,
-                    "bench: %s: not PATH:rings|bundle16|bundle4|frames[:DEVICE[:CONTROL]]\n", word);
+        if (count == sizeof(drivers) / sizeof(drivers[0])) {
+            fprintf(stderr, "bench: BENCH_DRIVERS: too many\n");
             return 2;
         }
-        if (access(driver.path, R_OK) != 0) {
-            perror(driver.path);
+        snprintf(whole, sizeof(whole), "%s", word);
+        const char *wrong = parse_driver(word, &drivers[count++]);
+        if (wrong) {
+            fprintf(stderr, "bench: BENCH_DRIVERS: %s: %s\n", whole, wrong);
             return 2;
         }
-        failed |= run_driver(&driver, ms);
     }
+    print_header();
+    for (unsigned i = 0; i < count; i++)
+        failed |= run_driver(&drivers[i], ms);
     return failed;
 }
