@@ -13,8 +13,7 @@
 typedef struct TUN_BUFFER {
     LIST_ENTRY Entry; /* while free */
     ULONG Size, Class;
-    MDL Mdl; /* a filter may have put another in front of it */
-    PFN_NUMBER Pages[ADDRESS_AND_SIZE_TO_SPAN_PAGES(PAGE_SIZE - 1, 0x10000)];
+    MDL *Mdl; /* ours; a filter may have put another in front of it */
     DECLSPEC_ALIGN(16) UCHAR Data[];
 } TUN_BUFFER;
 
@@ -37,14 +36,24 @@ typedef struct TUN_COPIES {
 
 static TUN_BUFFER *BufferCreate(ULONG Class)
 {
-    TUN_BUFFER *Buffer = PoolAlloc(sizeof(*Buffer) + Classes[Class].Bytes);
+    const ULONG Bytes = Classes[Class].Bytes;
+    TUN_BUFFER *Buffer = PoolAlloc(sizeof(*Buffer) + Bytes);
+    MDL *Mdl = Buffer ? IoAllocateMdl(Buffer->Data, Bytes, FALSE, FALSE, NULL) : NULL;
 
-    if (!Buffer)
+    if (!Mdl) {
+        PoolFree(Buffer);
         return NULL;
-    MmInitializeMdl(&Buffer->Mdl, Buffer->Data, Classes[Class].Bytes);
-    MmBuildMdlForNonPagedPool(&Buffer->Mdl);
+    }
+    MmBuildMdlForNonPagedPool(Mdl);
+    Buffer->Mdl = Mdl;
     Buffer->Class = Class;
     return Buffer;
+}
+
+static VOID BufferDestroy(TUN_BUFFER *Buffer)
+{
+    IoFreeMdl(Buffer->Mdl);
+    PoolFree(Buffer);
 }
 
 /* Under the flow gate, so that halt, which follows pause, finds every buffer given back. */
@@ -74,7 +83,7 @@ static VOID BufferPut(TUN_ADAPTER *Adapter, TUN_BUFFER *Buffer)
     if (ReadNoFence(&Adapter->LinkWanted))
         ExInterlockedInsertHeadList(&To->Free, &Buffer->Entry, &To->Lock);
     else
-        PoolFree(Buffer);
+        BufferDestroy(Buffer);
 }
 
 /* Frees what no session needs. */
@@ -84,7 +93,7 @@ VOID ReceiveTrim(TUN_ADAPTER *Adapter)
         TUN_CLASS *From = &Adapter->Classes[Class];
         LIST_ENTRY *Entry = ExInterlockedRemoveHeadList(&From->Free, &From->Lock);
         if (Entry)
-            PoolFree(CONTAINING_RECORD(Entry, TUN_BUFFER, Entry));
+            BufferDestroy(CONTAINING_RECORD(Entry, TUN_BUFFER, Entry));
         else
             Class++;
     }
@@ -131,9 +140,9 @@ static NET_BUFFER_LIST *BufferEnlist(TUN_ADAPTER *Adapter, TUN_BUFFER *Buffer)
     const BOOLEAN IsIp = IsIpv4 || (Buffer->Size >= 40 && Buffer->Data[0] >> 4 == 6);
     NET_BUFFER_LIST *Nbl = NULL;
 
-    Buffer->Mdl.Next = NULL;
+    Buffer->Mdl->Next = NULL;
     if (IsIp)
-        Nbl = NdisAllocateNetBufferAndNetBufferList(Adapter->Lists, 0, 0, &Buffer->Mdl, 0,
+        Nbl = NdisAllocateNetBufferAndNetBufferList(Adapter->Lists, 0, 0, Buffer->Mdl, 0,
                                                     Buffer->Size);
     if (!Nbl) {
         Count(Adapter, IsIp ? WintunToStackNoMemory : WintunToStackNotIp, 1);
