@@ -68,8 +68,14 @@ int run_start(const struct run_start *how, char **words, int errors)
     const char *slash = words[0] ? strrchr(words[0], '/') : NULL;
     int pid = 0;
 
+    if (!words[0])
+        dprintf(errors, "no program given\n");
     if (!words[0] || !child || !name_adapters(words, errors))
         return -1;
+    if (access(words[0], X_OK) != 0) {
+        dprintf(errors, "%s: %s\n", words[0], strerror(errno));
+        return -1;
+    }
     const struct client_config config = {
         .name = slash ? slash + 1 : words[0], .token = how->token, .wow64 = how->wow64};
     struct client *client = client_spawn(&config, words[0], words, &pid);
@@ -84,6 +90,8 @@ int run_exec(struct run_port *port, char **words, const int stdio[3])
 {
     struct run_child *child = new_child(stdio[2]);
 
+    if (!words[0])
+        dprintf(stdio[2], "no program given\n");
     if (!child || !words[0])
         return -1;
     if (!port->tap) {
@@ -98,8 +106,19 @@ int run_exec(struct run_port *port, char **words, const int stdio[3])
     return add_child(child, pid, NULL, words[0]);
 }
 
+/* A user process that ends by itself and in failure: who started it is not waiting for it. */
+static void tell_failure(const struct run_child *child)
+{
+    if (child->status == 0 || child->is_told)
+        return;
+    fprintf(stderr, "nthost: %s (pid %d) ended with status %d\n", child->name, (int)child->pid,
+            child->status);
+}
+
 static void take_end(struct run_child *child)
 {
+    const bool is_client = child->client != NULL;
+
     int status = 0;
 
     if (child->client) {
@@ -113,6 +132,8 @@ static void take_end(struct run_child *child)
     close(child->pidfd);
     child->is_over = true;
     child->status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    if (is_client)
+        tell_failure(child);
     if (child->reply >= 0)
         run_answer(child->reply, child->status);
     child->reply = -1;
@@ -137,6 +158,7 @@ bool run_stop(struct run_child *child, int signal, unsigned patience_ms)
 {
     if (child->is_over)
         return true;
+    child->is_told = true;
     kill(child->pid, signal);
     nth_leave(); /* it may need the machine to end */
     bool in_time = has_ended(child, (int)patience_ms);
@@ -152,8 +174,10 @@ bool run_stop(struct run_child *child, int signal, unsigned patience_ms)
 void run_stop_all(unsigned patience_ms)
 {
     for (struct run_child *c = run_children; c < run_children + RUN_CHILDREN; c++)
-        if (c->pid && !c->is_over)
+        if (c->pid && !c->is_over) {
+            c->is_told = true;
             kill(c->pid, SIGTERM);
+        }
     for (struct run_child *c = run_children; c < run_children + RUN_CHILDREN; c++)
         if (c->pid && !run_stop(c, SIGTERM, patience_ms))
             fprintf(stderr, "nthost: %s (pid %d) did not end, killed\n", c->name, (int)c->pid);

@@ -6,6 +6,8 @@
  */
 #include "run.h"
 
+#include <arpa/inet.h>
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -39,6 +41,55 @@ static const char *parse_number(const char *text, unsigned long most, uint32_t *
     return *text && !*end && parsed <= most ? NULL : "not a number in range";
 }
 
+static bool is_prefix(const char *text)
+{
+    const char *slash = strchr(text, '/');
+    const size_t length = slash ? (size_t)(slash - text) : 0;
+    char host[INET6_ADDRSTRLEN], *end;
+    uint8_t address[16];
+
+    if (!length || length >= sizeof(host) || slash[1] < '0' || slash[1] > '9')
+        return false;
+    memcpy(host, text, length);
+    host[length] = 0;
+    const int family = strchr(host, ':') ? AF_INET6 : AF_INET;
+    const unsigned long bits = strtoul(slash + 1, &end, 10);
+    return inet_pton(family, host, address) == 1 && !*end && bits <= (family == AF_INET ? 32 : 128);
+}
+
+static bool is_guid(const char *text)
+{
+    static const char form[] = "{xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx}";
+    const size_t length = strlen(text);
+
+    for (size_t i = 0; i <= length; i++)
+        if (i >= sizeof(form) ||
+            (form[i] == 'x' ? !isxdigit((unsigned char)text[i]) : text[i] != form[i]))
+            return false;
+    return length == sizeof(form) - 1;
+}
+
+/* NAME=TEXT or NAME:d=NUMBER */
+static const char *parse_key(struct run_spec *spec, const char *text)
+{
+    const char *value = strchr(text, '=');
+    uint32_t number;
+
+    if (!value || value == text)
+        return "not key=NAME=TEXT or key=NAME:d=NUMBER";
+    if (value - text > 2 && strncmp(value - 2, ":d", 2) == 0 &&
+        parse_number(value + 1, UINT32_MAX, &number))
+        return "the value of a :d key is no number";
+    return append(spec->keys, text) ? NULL : "too many keys";
+}
+
+static const char *parse_route(struct run_spec *spec, const char *text)
+{
+    if (!is_prefix(text))
+        return "a route is ADDRESS/LENGTH, IPv4 or IPv6";
+    return append(spec->routes, text) ? NULL : "too many routes";
+}
+
 static const char *parse_setting(struct run_spec *spec, char *item)
 {
     char *value = strchr(item, '=');
@@ -49,12 +100,12 @@ static const char *parse_setting(struct run_spec *spec, char *item)
     if (strcmp(item, "mtu") == 0)
         wrong = parse_number(value, 65535, &spec->mtu);
     else if (strcmp(item, "route") == 0)
-        wrong = append(spec->routes, value) ? NULL : "too many routes";
+        wrong = parse_route(spec, value);
     else if (strcmp(item, "key") == 0)
-        wrong = append(spec->keys, value) ? NULL : "too many keys";
+        wrong = parse_key(spec, value);
     else if (strcmp(item, "id") == 0) {
         spec->id = value;
-        wrong = strlen(value) == 38 && *value == '{' ? NULL : "id is not a {GUID}";
+        wrong = is_guid(value) ? NULL : "id is not a {GUID}";
     } else if (strcmp(item, "driver") == 0)
         wrong = parse_number(value, RUN_DRIVERS - 1, &driver);
     spec->driver = driver ? driver : spec->driver;
@@ -74,6 +125,8 @@ static const char *parse_item(struct run_spec *spec, char *item)
         return parse_setting(spec, item);
     if (!strchr(item, '/'))
         return "neither an edge (auto, none, tun, lwip), nor ADDRESS/LENGTH, nor NAME=VALUE";
+    if (!is_prefix(item))
+        return "an address is ADDRESS/LENGTH, IPv4 (length to 32) or IPv6 (to 128)";
     return append(spec->addresses, item) ? NULL : "too many addresses";
 }
 

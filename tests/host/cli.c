@@ -89,6 +89,15 @@ TEST(bad_usage_ends_with_2_and_says_why)
     expect_usage_error("--adapter tun,,10.0.0.1/8" MIRROR, "empty");
     expect_usage_error("--adapter mtu=65536" MIRROR, "mtu");
     expect_usage_error("--adapter id=1" MIRROR, "GUID");
+    expect_usage_error("--adapter 'id={6E74686F-7374-4000-8000-00000000000X}'" MIRROR, "GUID");
+    expect_usage_error("--adapter 10.0.0.1/33" MIRROR, "10.0.0.1/33");
+    expect_usage_error("--adapter 300.1.1.1/8" MIRROR, "300.1.1.1/8");
+    expect_usage_error("--adapter 10.0.0.1/" MIRROR, "LENGTH");
+    expect_usage_error("--adapter /8" MIRROR, "LENGTH");
+    expect_usage_error("--adapter fd00::1/129" MIRROR, "128");
+    expect_usage_error("--adapter tun,route=x" MIRROR, "route");
+    expect_usage_error("--adapter key=x" MIRROR, "NAME=TEXT");
+    expect_usage_error("--adapter key=x:d=y" MIRROR, "number");
     expect_usage_error("--adapter none,driver=1" MIRROR, "driver");
     expect_usage_error("--exec ping" MIRROR, "ping");
     expect_usage_error("--ask @nobody", "--ask");
@@ -107,6 +116,20 @@ TEST(run_without_adapters_loads_and_unloads)
 {
     CHECK_EQ(run(NTHOST "--seconds 0" MIRROR), 0);
     CHECK(strstr(output, "unloaded, nothing leaked"));
+}
+
+TEST(program_that_cannot_run_or_fails_is_reported)
+{
+    /* whoever started a user process by --client is not waiting for it, and must still learn why
+     * nothing happens */
+    CHECK_EQ(run(NTHOST "--client out/nonexistent" MIRROR), 1);
+    CHECK(strstr(output, "out/nonexistent: No such file"));
+    CHECK_EQ(run(NTHOST "--client ''" MIRROR), 1);
+    CHECK(strstr(output, "no program given"));
+    CHECK_EQ(run(NTHOST "--seconds 1 --client /bin/false" MIRROR), 0);
+    CHECK(strstr(output, "false (pid ") && strstr(output, "ended with status 1"));
+    CHECK_EQ(run(NTHOST "--seconds 1 --client '/bin/sleep 1000'" MIRROR), 0);
+    CHECK(!strstr(output, "sleep (pid"));
 }
 
 TEST(adapters_of_each_ndis_version_come_and_go)
