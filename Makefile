@@ -32,7 +32,7 @@ ifeq ($(MAKELEVEL)$(filter clean,$(MAKECMDGOALS)),0)
 PURPOSE := $(or $(firstword $(filter test check demo,$(MAKECMDGOALS))),build)
 TOOLS := CLANG='$(CLANG)' LLD='$(LLD)' DLLTOOL='$(DLLTOOL)' # make 4.3 does not hand them to $(shell)
 ifneq ($(shell $(TOOLS) scripts/setup $(PURPOSE) >&2 && echo ready),ready)
-$(error see above)
+$(error set-up failed, see above)
 endif
 endif
 
