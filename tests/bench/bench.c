@@ -516,14 +516,15 @@ int main(int argc, char **argv)
 {
     const char *const ours[] = {"out/amd64/wintun.sys:rings", "out/amd64/wintun.sys:bundle16"};
     const char *others = getenv("BENCH_DRIVERS"), *only = getenv("BENCH_ONLY");
+    const char *const time = getenv("BENCH_MS");
     uint32_t ms = 300;
     static struct driver drivers[16];
     char list[4096], whole[4096], *save = NULL;
     unsigned count = 0;
     int failed = 0;
 
-    if (getenv("BENCH_MS") && (!parse_number(getenv("BENCH_MS"), &ms) || !ms || ms > 10000)) {
-        fprintf(stderr, "bench: BENCH_MS=%s: not 1 to 10000\n", getenv("BENCH_MS"));
+    if (time && (!parse_number(time, &ms) || !ms || ms > 10000)) {
+        fprintf(stderr, "bench: BENCH_MS=%s: not 1 to 10000\n", time);
         return 2;
     }
     if (snprintf(list, sizeof(list), "%s %s %s", ours[0], ours[1], others ? others : "") >=
