@@ -43,7 +43,7 @@ WINWARN := -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes -Wvla 
 WINCC   := -std=c17 $(WINWARN) -O2 -g -gcodeview -fms-extensions -ffreestanding \
 	-fasynchronous-unwind-tables -mno-stack-arg-probe -Xclang -fasync-exceptions \
 	-fno-stack-protector -fno-ident -MMD -MP -Isdk -Iinclude \
-	-ffile-prefix-map=$(CURDIR)/= -ffile-compilation-dir=. -gno-codeview-command-line
+	'-ffile-prefix-map=$(CURDIR)/=' -ffile-compilation-dir=. -gno-codeview-command-line
 WINLD   := /nologo /driver /subsystem:native /entry:DriverEntry /nodefaultlib /lldmingw \
 	/release /Brepro /opt:noref /debug /pdbsourcepath:.
 TRIPLE_amd64 := x86_64-w64-windows-gnu
