@@ -101,6 +101,10 @@ int main(int argc, char **argv)
         skipped += result == EXIT_SKIPPED;
         failed += result != 0 && result != EXIT_SKIPPED;
     }
+    if (argc > 1 && passed + skipped + failed == 0) {
+        printf("FAIL no test has such a name (--list shows them)\n");
+        failed = 1;
+    }
     printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped);
     return failed != 0;
 }
