@@ -55,6 +55,10 @@ void nth_join(struct nth_thread *thread);
 /* Pins the calling thread to a processor; -1: any. For what preempts what on one processor. */
 void nth_cpu_pin(int cpu);
 
+/* A place where NTH_SERIAL may run somebody else: in every kernel call of a driver, and wanted in a
+ * host loop that makes none. No-op in NTH_PARALLEL. */
+void nth_point(void);
+
 /* Lets every other thread run until all are blocked (NTH_SERIAL), or returns at once. */
 void nth_settle(void);
 

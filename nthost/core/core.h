@@ -66,10 +66,7 @@ extern void (*nth_switch_hook)(void *nt_object);
 int nth_park(uint64_t deadline_ns);
 void nth_unpark(struct nth_thread *thread); /* any thread, any IRQL, host locks may be held */
 
-/* A place where NTH_SERIAL may run somebody else. Every import thunk calls it. No-op in parallel.
- */
-void nth_point(void);
-/* Lets somebody else run, if anybody can. */
+/* Lets somebody else run, if anybody can; nth_point only may. */
 void nth_yield(void);
 
 /* For who spins on a word, at any IRQL: after a look that found it taken, and after freeing it. The
