@@ -61,8 +61,8 @@ struct run_child {
     struct client *client; /* NULL: a program in an adapter's namespace, not a user process */
     bool is_over;
     bool is_told; /* to end */
-    int status; /* exit code; 128 + signal */
-    int reply;  /* control connection that waits for its end; -1 */
+    int status;   /* exit code; 128 + signal */
+    int reply;    /* control connection that waits for its end; -1 */
     char name[64];
 };
 
