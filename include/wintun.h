@@ -20,9 +20,10 @@
  * anything; WintunGetLastErrorText says more. Any function can fail with ERROR_NOT_ENOUGH_MEMORY;
  * each that works on devices also with ERROR_PROC_NOT_FOUND or ERROR_MOD_NOT_FOUND (this Windows
  * lacks something), ERROR_ACCESS_DENIED (the caller is not elevated) and ERROR_TIMEOUT (another
- * process held the lock for a minute). Structures that a caller fills begin with their size: one
- * that is smaller than any version of it, or has bits or fields set that this version does not
- * know, is refused with ERROR_INVALID_PARAMETER and changes nothing.
+ * process held the lock for a minute). An error code of the setup functions looks like 0xE000022F
+ * and is found in setupapi.h. Structures that a caller fills begin with their size: one that is
+ * smaller than any version of it, or has bits or fields set that this version does not know, is
+ * refused with ERROR_INVALID_PARAMETER and changes nothing.
  *
  * Threads. Unless a function says otherwise it may be called from any thread at any time, but not
  * from DllMain. Handles must be alive: that of an adapter until WintunCloseAdapter or
@@ -58,8 +59,9 @@ typedef struct WINTUN_SESSION *WINTUN_SESSION_HANDLE;
  *
  * Name: what Windows shows the connection as; 1 to 127 characters, without \ / : * ? " < > |. When
  * another connection has that name, that one is called "Name 1", "Name 2" and so on if it is an
- * adapter of this library's that no running process owns, else the new one is. WintunOpenAdapter
- * finds the adapter by Name all the same.
+ * adapter of this library's that no running process owns, else the new one is. When Windows does
+ * not let connections be renamed at all, a warning is logged and the connection keeps the name that
+ * Windows has given it. WintunOpenAdapter finds the adapter by Name all the same.
  *
  * TunnelType: the adapter's description is this and " Tunnel"; 1 to 127 characters.
  *
@@ -106,8 +108,8 @@ typedef void(WINAPI WINTUN_CLOSE_ADAPTER_FUNC)(WINTUN_ADAPTER_HANDLE Adapter);
  * Removes this library's driver packages from Windows, with all adapters that no running process
  * owns. Packages in use stay.
  *
- * FALSE on failure: ERROR_ACCESS_DENIED, ERROR_DEVICE_IN_USE (0x964: an adapter is using it), or
- * what Windows says. All packages are tried, and the first error is returned.
+ * FALSE on failure: ERROR_ACCESS_DENIED, ERROR_INF_IN_USE_BY_DEVICES (0xE000023D: an adapter is
+ * using it), or what Windows says. All packages are tried, and the first error is returned.
  */
 typedef BOOL(WINAPI WINTUN_DELETE_DRIVER_FUNC)(void);
 
@@ -130,8 +132,9 @@ typedef enum {
 
 /*
  * Level: a WINTUN_LOGGER_LEVEL. Timestamp: 100 ns since 1601-01-01 UTC. Message: one line of at
- * most 1,023 characters, without its end, valid during the call. Called on any thread, on several
- * at a time, also on threads of the DLL's own; it must not call the DLL.
+ * most 1,023 characters, without its end, valid during the call. Called on the thread whose call
+ * the line is about, so on several at a time, and perhaps with a lock held that keeps all other
+ * programs from creating adapters: it must be quick and must not call the DLL.
  */
 typedef void(CALLBACK *WINTUN_LOGGER_CALLBACK)(WINTUN_LOGGER_LEVEL Level, DWORD64 Timestamp,
                                                LPCWSTR Message);
@@ -151,9 +154,9 @@ typedef void(WINAPI WINTUN_SET_LOGGER_FUNC)(WINTUN_LOGGER_CALLBACK NewLogger);
  *
  * NULL on failure:
  *   ERROR_INVALID_PARAMETER     Capacity
- *   ERROR_ACCESS_DENIED         this user may not use this adapter
+ *   ERROR_ACCESS_DENIED         this user may not use this adapter, or it is about to be removed
  *   ERROR_ALREADY_INITIALIZED   somebody else has a session with it
- *   ERROR_FILE_NOT_FOUND, ERROR_PATH_NOT_FOUND, ERROR_NOT_READY   the adapter is gone, or going
+ *   ERROR_FILE_NOT_FOUND, ERROR_PATH_NOT_FOUND, ERROR_NOT_READY   the adapter is gone, or disabled
  *   ERROR_NO_SYSTEM_RESOURCES, ERROR_COMMITMENT_LIMIT   there is no memory
  */
 typedef WINTUN_SESSION_HANDLE(WINAPI WINTUN_START_SESSION_FUNC)(WINTUN_ADAPTER_HANDLE Adapter,
@@ -246,18 +249,23 @@ typedef struct {
 } WINTUN_ADAPTER_OPTIONS;
 
 /*
- * WintunCreateAdapter with options; returns when the interface can carry traffic: IPv4 and IPv6 are
- * bound to it and all that was asked for is set.
+ * WintunCreateAdapter with options; returns when the interface can carry traffic: IPv4 and IPv6, if
+ * this Windows uses it, are bound to it and all that was asked for is set.
  *
  * A persistent adapter stays when its handle is closed and when its creator ends; whether it
  * survives a restart of Windows is not documented by Microsoft, so create it again when it is not
  * found. WintunDeleteAdapter removes it. Creating a persistent adapter whose Name a persistent
  * adapter of this library's has fails with ERROR_ALREADY_EXISTS.
  *
+ * NetworkCategory: Windows has a network to categorise only while the link is up, so the function
+ * begins a session of its own and waits up to 20 s for it. Windows may forget the category with the
+ * network that it recognised.
+ *
  * NULL on failure, and nothing is left behind. Beside the errors of WintunCreateAdapter:
  * ERROR_INVALID_PARAMETER, ERROR_INVALID_SECURITY_DESCR, ERROR_ALREADY_EXISTS,
  * ERROR_OLD_WIN_VERSION (persistent adapters need Windows 8.1), ERROR_NOT_SUPPORTED (this Windows
- * does not let the category be set), or what setting an address, MTU or metric returned.
+ * does not let the category be set), ERROR_TIMEOUT (also when Windows has recognised no network in
+ * time), or what setting an address, MTU or metric returned.
  */
 typedef WINTUN_ADAPTER_HANDLE(WINAPI WINTUN_CREATE_ADAPTER_EX_FUNC)(
     const WINTUN_ADAPTER_OPTIONS *Options);
@@ -307,7 +315,7 @@ typedef BOOL(WINAPI WINTUN_ENUM_ADAPTERS_FUNC)(WINTUN_ADAPTER_CALLBACK Callback,
 
 /* All counters count since the adapter started. Each packet is counted once. */
 typedef struct {
-    DWORD Size;           /* of this structure; set by the caller */
+    DWORD Size;           /* of this structure; set by the caller. Never is more written */
     DWORD DriverVersion;  /* major << 16 | minor */
     DWORD NdisVersion;    /* in use, major << 16 | minor */
     DWORD SessionKind;    /* WINTUN_SESSION_... */
@@ -350,15 +358,14 @@ typedef BOOL(WINAPI WINTUN_GET_STATISTICS_FUNC)(WINTUN_ADAPTER_HANDLE Adapter,
 typedef DWORD(WINAPI WINTUN_GET_LAST_ERROR_TEXT_FUNC)(LPWSTR Buffer, DWORD Characters);
 
 /* Flags of WintunRepair */
-#define WINTUN_REPAIR_DEVICES 0x1 /* remove adapters whose creators have gone */
-#define WINTUN_REPAIR_PACKAGES                                                                     \
-    0x2 /* remove our packages in the driver store that are not the newest */
+#define WINTUN_REPAIR_DEVICES  0x1 /* remove adapters whose creators have gone */
+#define WINTUN_REPAIR_PACKAGES 0x2 /* remove driver packages of ours but the newest */
 
 /*
  * Removes what crashed programs and old versions have left, if it carries this library's mark;
- * adapters in use and persistent ones stay. *Removed: how many things were; may be NULL. All are
- * tried; FALSE with the first error: ERROR_INVALID_PARAMETER (Flags), ERROR_ACCESS_DENIED, or what
- * Windows says.
+ * adapters in use and persistent ones stay, unless Windows only remembers them. *Removed: how many
+ * things were; may be NULL. All are tried; FALSE with the first error: ERROR_INVALID_PARAMETER
+ * (Flags), ERROR_ACCESS_DENIED, or what Windows says. A package in use is no error: it stays.
  */
 typedef BOOL(WINAPI WINTUN_REPAIR_FUNC)(DWORD Flags, DWORD *Removed);
 
