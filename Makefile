@@ -2,7 +2,7 @@
 # Copyright (C) 2026 Wintun authors
 #
 # Every target of the project. Folders are taken by wildcard: a new file needs no change here.
-#   make        out/amd64/wintun.sys, out/arm64/wintun.sys, out/nthost
+#   make        wintun.sys and wintun.dll in out/amd64 and out/arm64, out/nthost
 #   make demo   sets up what is missing, then shows real traffic through the driver
 #   make test   sets up what is missing, then checks and tests everything
 # Results are under out/.
@@ -24,8 +24,8 @@ AR      := ar
 VERSION := $(shell cat VERSION)
 OUT     := out
 
-.PHONY: all driver nthost tests clean
-all: driver nthost
+.PHONY: all driver api nthost tests clean
+all: driver api nthost
 
 # Every target first installs what it needs and the system lacks; nothing when nothing is missing.
 ifeq ($(MAKELEVEL)$(filter clean,$(MAKECMDGOALS)),0)
@@ -92,6 +92,45 @@ $(eval $(call import_libraries,amd64))
 $(eval $(call import_libraries,arm64))
 
 driver: $(foreach a,amd64 arm64,$(OUT)/$(a)/wintun.sys $(OUT)/$(a)/wintun.inf)
+
+# The DLL, with the driver package inside; the one for amd64 has that for arm64 as well, whose Windows
+# runs amd64 programs. A package has a catalogue when someone has put it beside the driver.
+WININC ?= /usr/share/mingw-w64/include
+APICC  := $(filter-out -Isdk,$(WINCC)) -Wframe-larger-than=3500 -nostdlibinc -isystem $(WININC)
+APILD  := /nologo /dll /entry:DllMain /subsystem:windows /nodefaultlib /lldmingw /release /Brepro \
+	/opt:noref /debug /pdbsourcepath:. /pdbaltpath:wintun.pdb /def:api/wintun.def
+# The date of the INF in days since 1601-01-01, of which 1970-01-01 is number 134774.
+DRIVER_DAY = $(shell expr $$(date -u -d '$(DRIVER_DATE)' +%s) / 86400 + 134774)
+API_DEFINES = $(TUN_DEFINES) -DTUN_DRIVER_DAY=$(DRIVER_DAY)
+CATALOGS := $(wildcard $(OUT)/amd64/wintun.cat $(OUT)/arm64/wintun.cat)
+PACKAGES_amd64 := amd64 arm64
+PACKAGES_arm64 := arm64
+$(OUT)/%/kernel32.def: api/kernel32.def
+	mkdir -p $(@D)
+	cp $< $@
+define api_library
+$(OUT)/$(1)/api/%.obj: api/%.c Makefile VERSION
+	mkdir -p $$(@D)
+	echo '  compile  $$@'
+	$$(CLANG) --target=$$(TRIPLE_$(1)) $$(APICC) $$(API_DEFINES) -c $$< -o $$@
+$(OUT)/$(1)/api/wintun.res: api/wintun.rc Makefile VERSION $(CATALOGS) \
+		$$(foreach a,$$(PACKAGES_$(1)),$(OUT)/$$(a)/wintun.sys $(OUT)/$$(a)/wintun.inf)
+	mkdir -p $$(@D)
+	echo '  resource $$@'
+	$$(RC) /nologo /C 65001 $$(TUN_DEFINES) '-DTUN_VERSION_TEXT="$$(VERSION)"' '-DPACKAGE="$(OUT)/$(1)"' \
+		$$(if $$(word 2,$$(PACKAGES_$(1))),'-DPACKAGE_ARM64="$(OUT)/arm64"') \
+		$$(if $$(CATALOGS),-DHAS_CATALOG) /fo $$@ $$<
+$(OUT)/$(1)/wintun.dll: $$(patsubst %.c,$(OUT)/$(1)/%.obj,$$(wildcard api/*.c)) \
+		$(OUT)/$(1)/api/wintun.res $(OUT)/$(1)/kernel32.lib api/wintun.def
+	echo '  link     $$@'
+	$$(LLD) $$(APILD) /machine:$$(MACHINE_$(1)) /pdb:$$(@D)/wintun-api.pdb /implib:$$(@:.dll=.lib) /out:$$@ \
+		$$(filter-out %.def,$$^)
+$(OUT)/$(1)/wintun.lib: $(OUT)/$(1)/wintun.dll ;
+endef
+$(eval $(call api_library,amd64))
+$(eval $(call api_library,arm64))
+
+api: $(foreach a,amd64 arm64,$(OUT)/$(a)/wintun.dll)
 
 # ---- nthost --------------------------------------------------------------------------------------
 
@@ -192,7 +231,7 @@ $(OUT)/sanitize/runtime.obj: nthost/pe/runtime/runtime.c Makefile
 	$(CLANG) --target=$(TRIPLE_amd64) $(WINCC) -c $< -o $@
 SANRUNTIME := $(OUT)/sanitize/runtime.obj $(OUT)/sanitize/sanitizer.lib
 
-# the driver as out/amd64-asan/wintun.sys, any test driver as out/drivers/asan/<name>.sys, and so on
+# driver and DLL as out/amd64-asan/wintun.sys and .dll, any test driver as out/drivers/asan/<name>.sys, and so on
 define sanitized_driver
 $(OUT)/amd64-$(1)/driver/%.obj: driver/%.c Makefile VERSION
 	mkdir -p $$(@D)
@@ -202,6 +241,16 @@ $(OUT)/amd64-$(1)/wintun.sys: $$(patsubst %.c,$(OUT)/amd64-$(1)/%.obj,$$(wildcar
 		$(OUT)/amd64/driver/wintun.res $$(SANRUNTIME) $$(IMPORTS_amd64)
 	echo '  link     $$@'
 	$$(LLD) $$(WINLD) /machine:x64 /pdb:$$(@:.sys=.pdb) /pdbaltpath:wintun.pdb /out:$$@ $$^
+$(OUT)/amd64-$(1)/api/%.obj: api/%.c Makefile VERSION
+	mkdir -p $$(@D)
+	echo '  compile  $$@'
+	$$(CLANG) --target=$$(TRIPLE_amd64) $$(filter-out -Wframe-larger-than=%,$$(APICC)) $$(SAN_$(1)) \
+		$$(API_DEFINES) -c $$< -o $$@
+$(OUT)/amd64-$(1)/wintun.dll: $$(patsubst %.c,$(OUT)/amd64-$(1)/%.obj,$$(wildcard api/*.c)) \
+		$(OUT)/amd64/api/wintun.res $$(SANRUNTIME) $(OUT)/amd64/kernel32.lib api/wintun.def
+	echo '  link     $$@'
+	$$(LLD) $$(APILD) /machine:x64 /pdb:$$(@D)/wintun-api.pdb /implib:$$(@:.dll=.lib) /out:$$@ \
+		$$(filter-out %.def,$$^)
 $(OUT)/drivers/$(1)/%.obj: tests/host/drivers/%.c Makefile
 	mkdir -p $$(@D)
 	echo '  compile  $$@'
@@ -214,8 +263,8 @@ $(foreach v,$(SANITIZED),$(eval $(call sanitized_driver,$(v))))
 # test drivers that also run so
 SANTESTS := sanitize frames bundle4
 drivers: $(foreach v,$(SANITIZED),$(OUT)/drivers/$(v)/sanitize.sys)
-tests-asan: $(OUT)/amd64-asan/wintun.sys $(SANTESTS:%=$(OUT)/drivers/asan/%.sys)
-tests-tsan: $(OUT)/amd64-tsan/wintun.sys $(SANTESTS:%=$(OUT)/drivers/tsan/%.sys)
+tests-asan: $(OUT)/amd64-asan/wintun.sys $(OUT)/amd64-asan/wintun.dll $(SANTESTS:%=$(OUT)/drivers/asan/%.sys)
+tests-tsan: $(OUT)/amd64-tsan/wintun.sys $(OUT)/amd64-tsan/wintun.dll $(SANTESTS:%=$(OUT)/drivers/tsan/%.sys)
 
 # ---- test programs: one per file under tests/unit, tests/host, tests/driver ----------------------
 
@@ -279,7 +328,7 @@ TESTSCRIPTS := $(wildcard tests/*/run)
 RACES := host/cpu host/locks host/crowd host/client host/others driver/senders driver/readers driver/session unit/ring
 TESTRUNS := $(sort $(TESTSRC:tests/%.c=$(OUT)/tests-plain/%)) \
 	$(sort $(TESTSRC:tests/%.c=$(OUT)/tests-asan/%)) $(RACES:%=$(OUT)/tests-tsan/%)
-test: all tests tests-asan $(RACES:%=$(OUT)/tests-tsan/%) $(OUT)/amd64-tsan/wintun.sys \
+test: all tests tests-asan $(RACES:%=$(OUT)/tests-tsan/%) $(OUT)/amd64-tsan/wintun.sys $(OUT)/amd64-tsan/wintun.dll \
 		$(SANTESTS:%=$(OUT)/drivers/tsan/%.sys)
 	tests/run scripts/check $(TESTSCRIPTS) $(TESTRUNS)
 

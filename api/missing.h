@@ -91,6 +91,14 @@ DWORD WINAPI CM_MapCrToWin32Err(CONFIGRET CmReturnCode, DWORD DefaultErr);
 
 #endif
 
+/* debug/system-error-codes--500-999- */
+#ifndef ERROR_DEVICE_ENUMERATION_ERROR
+#define ERROR_DEVICE_ENUMERATION_ERROR 648L
+#endif
+#ifndef ERROR_VERSION_PARSE_ERROR
+#define ERROR_VERSION_PARSE_ERROR 777L
+#endif
+
 /*
  * Not documented: sets the name of a connection; ERROR_DUP_NAME when another has it. Optional, see
  * name.c.

@@ -23,6 +23,7 @@
 #include <netioapi.h>
 #include <newdev.h>
 #include <objbase.h>
+#include <psapi.h>
 #include <sddl.h>
 #include <setupapi.h>
 #include <winternl.h>
@@ -33,8 +34,8 @@
 
 #define SYSTEM_MODULES(M)                                                                          \
     M(advapi32)                                                                                    \
-    M(bcrypt) M(cfgmgr32) M(iphlpapi) M(kernel32) M(nci) M(newdev) M(ntdll) M(ole32) M(setupapi)   \
-        M(version)
+    M(bcrypt)                                                                                      \
+    M(cfgmgr32) M(iphlpapi) M(kernel32) M(nci) M(newdev) M(ntdll) M(ole32) M(setupapi) M(version)
 
 /*
  * X: required. O: optional, NULL when it or its library is absent; each of these says why.

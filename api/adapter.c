@@ -1,0 +1,675 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (C) 2026 Wintun authors */
+/*
+ * Adapters, from their creation to their removal. Whatever creates or removes holds the lock of
+ * LOCK_DEVICES, opening and listing take none and need no privilege. An adapter that could not be
+ * made in full is removed before the function returns.
+ */
+#include "private.h"
+
+#define DESCRIPTION_CHARACTERS (NAME_CHARACTERS + 8) /* with " Tunnel" */
+
+static DWORD Invalid(LPCWSTR What)
+{
+    return Fail(ERROR_INVALID_PARAMETER, L"Checking what was asked for", What);
+}
+
+static DWORD NameCheck(LPCWSTR Name, LPCWSTR What, LPCWSTR Forbidden)
+{
+    if (!Name || !*Name)
+        return Invalid(What);
+    for (DWORD Index = 0; Name[Index]; Index++) {
+        if (Index == NAME_CHARACTERS - 1)
+            return Fail(ERROR_BUFFER_OVERFLOW, L"Checking what was asked for", What);
+        for (LPCWSTR Character = Forbidden; *Character; Character++)
+            if (*Character == Name[Index])
+                return Invalid(What);
+    }
+    return ERROR_SUCCESS;
+}
+
+static DWORD AdapterNameCheck(LPCWSTR Name)
+{
+    return NameCheck(Name, L"Name", L"\\/:*?\"<>|");
+}
+
+/* ---- Opening ---- */
+
+/* Of several of one name: whose creator lives, else a persistent one, else any. */
+static DWORD AdapterRank(const DEVICE *Device)
+{
+    if (Device->IsCreatorAlive)
+        return 3;
+    return Device->IsPersistent ? 2 : 1;
+}
+
+static DWORD AdapterFind(LPCWSTR Name, WCHAR *InstanceId)
+{
+    DWORD Best = 0;
+    WCHAR *List;
+    DEVICE Device;
+
+    DWORD Error = DeviceList(&List);
+    if (Error)
+        return Error;
+    for (LPCWSTR Id = List; *Id && !Error; Id += StringLength(Id) + 1) {
+        Error = DeviceRead(Id, &Device);
+        if (!Error && Device.IsOurs && Device.IsPresent && StringEqual(Device.Name, Name) &&
+            AdapterRank(&Device) > Best) {
+            Best = AdapterRank(&Device);
+            StringCopy(InstanceId, MAX_DEVICE_ID_LEN, Id);
+        }
+    }
+    MemoryFree(List);
+    if (!Error && !Best)
+        Error = Fail(ERROR_NOT_FOUND, L"Looking for the adapter", Name);
+    return Error;
+}
+
+static DWORD AdapterOpen(LPCWSTR Name, WINTUN_ADAPTER_HANDLE *Result)
+{
+    DEVICE Device;
+
+    DWORD Error = AdapterNameCheck(Name);
+    if (!Error)
+        Error = DeviceLoad();
+    if (Error)
+        return Error;
+    WINTUN_ADAPTER_HANDLE Adapter = MemoryAllocate(sizeof(*Adapter));
+    if (!Adapter)
+        return FailMemory();
+    Error = AdapterFind(Name, Adapter->InstanceId);
+    if (!Error)
+        Error = DeviceWaitReady(Adapter->InstanceId, DeadlineAfter(READY_TIMEOUT_MS),
+                                &Adapter->Interface);
+    if (!Error)
+        Error = DeviceRead(Adapter->InstanceId, &Device);
+    if (Error) {
+        MemoryFree(Adapter);
+        return Error;
+    }
+    Adapter->IsPersistent = Device.IsPersistent;
+    *Result = Adapter;
+    return ERROR_SUCCESS;
+}
+
+WINTUN_ADAPTER_HANDLE WINAPI WintunOpenAdapter(LPCWSTR Name)
+{
+    WINTUN_ADAPTER_HANDLE Adapter = NULL;
+
+    Report(AdapterOpen(Name, &Adapter));
+    return Adapter;
+}
+
+/* ---- Creating ---- */
+
+static BOOL IsZero(const BYTE *Bytes, DWORD Count)
+{
+    for (DWORD Index = 0; Index < Count; Index++)
+        if (Bytes[Index])
+            return FALSE;
+    return TRUE;
+}
+
+static DWORD AddressCheck(const WINTUN_ADDRESS *Address, DWORD Mtu)
+{
+    const BOOL IsIp4 = Address->Family == AF_INET;
+
+    if (Address->Reserved || (!IsIp4 && Address->Family != AF_INET6))
+        return Invalid(L"Addresses");
+    if (Address->PrefixLength > (IsIp4 ? 32 : 128))
+        return Invalid(L"PrefixLength");
+    if (IsIp4 && !IsZero(Address->Address + 4, 12))
+        return Invalid(L"Addresses");
+    if (!IsIp4 && Mtu && Mtu < 1280)
+        return Invalid(L"Mtu");
+    return ERROR_SUCCESS;
+}
+
+static DWORD OptionsCheck(const WINTUN_ADAPTER_OPTIONS *Options)
+{
+    if (!Options || Options->Size < sizeof(*Options))
+        return Invalid(L"Size");
+    if (!IsZero((const BYTE *)(Options + 1), Options->Size - sizeof(*Options)) || Options->Reserved)
+        return Invalid(L"a field that this version does not know");
+    if (Options->Flags & ~(DWORD)(WINTUN_ADAPTER_PERSISTENT | WINTUN_ADAPTER_NO_DAD))
+        return Invalid(L"Flags");
+    if (Options->NetworkCategory > WINTUN_NETWORK_PRIVATE)
+        return Invalid(L"NetworkCategory");
+    if (Options->Mtu && (Options->Mtu < 576 || Options->Mtu > WINTUN_MAX_PACKET))
+        return Invalid(L"Mtu");
+    if (Options->Metric > 9999)
+        return Invalid(L"Metric");
+    if (Options->AddressCount > 64 || (Options->AddressCount && !Options->Addresses))
+        return Invalid(L"AddressCount");
+    for (DWORD Index = 0; Index < Options->AddressCount; Index++) {
+        const DWORD Error = AddressCheck(&Options->Addresses[Index], Options->Mtu);
+        if (Error)
+            return Error;
+    }
+    const DWORD Error = AdapterNameCheck(Options->Name);
+    return Error ? Error : NameCheck(Options->TunnelType, L"TunnelType", L"");
+}
+
+/* What the driver would not take it must not be given: it would fall back to the default. */
+static DWORD SecurityMake(LPCWSTR Text, DEVICE_OPTIONS *Options)
+{
+    PSECURITY_DESCRIPTOR Security = NULL;
+    BOOL IsPresent = FALSE, IsDefault;
+    PACL Dacl = NULL;
+    PSID Owner = NULL;
+
+    if (!Text)
+        return ERROR_SUCCESS;
+    if (!System.ConvertStringSecurityDescriptorToSecurityDescriptorW(
+            Text, SDDL_REVISION_1, &Security, &Options->SecurityBytes)) {
+        const DWORD Error = GetLastError();
+        return Fail(Error == ERROR_NOT_ENOUGH_MEMORY ? Error : ERROR_INVALID_SECURITY_DESCR,
+                    L"Reading the security descriptor", Text);
+    }
+    Options->Security = Security;
+    if (System.GetSecurityDescriptorOwner(Security, &Owner, &IsDefault) && Owner &&
+        System.GetSecurityDescriptorDacl(Security, &IsPresent, &Dacl, &IsDefault) && IsPresent &&
+        Dacl)
+        return ERROR_SUCCESS;
+    return Fail(ERROR_INVALID_SECURITY_DESCR, L"Looking for owner and DACL", Text);
+}
+
+static DWORD GuidRandom(GUID *Guid)
+{
+    const DWORD Error = RandomBytes(Guid, sizeof(*Guid));
+
+    Guid->Data3 = (WORD)((Guid->Data3 & 0x0FFF) | 0x4000); /* version and variant of RFC 4122 */
+    Guid->Data4[0] = (BYTE)((Guid->Data4[0] & 0x3F) | 0x80);
+    return Error;
+}
+
+/* Removes what our creators that have gone have left of this name; refuses a second persistent one.
+ */
+static DWORD NameClear(const WINTUN_ADAPTER_OPTIONS *Options)
+{
+    WCHAR *List;
+    DEVICE Device;
+
+    DWORD Error = DeviceList(&List);
+    if (Error)
+        return Error;
+    for (LPCWSTR Id = List; *Id && !Error; Id += StringLength(Id) + 1) {
+        Error = DeviceRead(Id, &Device);
+        if (Error || !Device.IsOurs || !StringEqual(Device.Name, Options->Name))
+            continue;
+        if (DeviceIsStale(&Device)) {
+            Inform(L"Removing what a program has left", Id);
+            Warn(DeviceTakeAway(&Device));
+        } else if (Device.IsPersistent && Options->Flags & WINTUN_ADAPTER_PERSISTENT) {
+            Error = Fail(ERROR_ALREADY_EXISTS, L"Looking for a persistent adapter", Options->Name);
+        }
+    }
+    MemoryFree(List);
+    return Error;
+}
+
+/*
+ * The GUID that was asked for, when the instance ID that it makes is free or can be freed. *Wish:
+ * that GUID, or NULL.
+ */
+static DWORD GuidChoose(const GUID *Requested, GUID *Guid, const GUID **Wish)
+{
+    WCHAR InstanceId[MAX_DEVICE_ID_LEN] = BRAND_INSTANCES L"\\";
+    DEVICE Device;
+
+    *Wish = NULL;
+    if (!Requested)
+        return GuidRandom(Guid);
+    GuidFormat(Requested, InstanceId + StringLength(InstanceId));
+    const DWORD Error = DeviceRead(InstanceId, &Device);
+    if (Error)
+        return Error;
+    if (DeviceIsStale(&Device)) {
+        Inform(L"Removing what a program has left", InstanceId);
+        const DWORD Removed = DeviceTakeAway(&Device);
+        Warn(Removed);
+        if (!Removed)
+            Device.Instance = 0;
+    }
+    if (Device.Instance) {
+        Inform(L"The GUID is taken, so Windows will choose another", InstanceId);
+        return GuidRandom(Guid);
+    }
+    *Guid = *Requested;
+    *Wish = Requested;
+    return ERROR_SUCCESS;
+}
+
+/* Everything that comes after the device is there. */
+static DWORD AdapterFinish(WINTUN_ADAPTER_HANDLE Adapter, const WINTUN_ADAPTER_OPTIONS *Options,
+                           ULONGLONG Deadline, BOOL IsPlain)
+{
+    DWORD Error = DeviceWaitReady(Adapter->InstanceId, Deadline, &Adapter->Interface);
+
+    if (Error)
+        return Error;
+    if (Options->RequestedGUID &&
+        memcmp(Options->RequestedGUID, &Adapter->Interface.Guid, sizeof(GUID)) != 0)
+        Inform(L"Windows has chosen another GUID", Adapter->Interface.Id);
+    Error = ConnectionName(&Adapter->Interface, Options->Name);
+    if (!Error && !IsPlain)
+        Error = NetworkConfigure(&Adapter->Interface, Options, Deadline);
+    if (!Error && Options->NetworkCategory)
+        Error = NetworkCategorize(Adapter, Options->NetworkCategory);
+    if (!Error && Adapter->IsPersistent) /* last: until now a crash takes the device with it */
+        Error = DevicePersist(Adapter->Device, TRUE, Adapter->InstanceId);
+    return Error;
+}
+
+static DWORD AdapterMakeLocked(WINTUN_ADAPTER_HANDLE Adapter, const WINTUN_ADAPTER_OPTIONS *Options,
+                               DEVICE_OPTIONS *Made, BOOL IsPlain)
+{
+    const DWORD Timeout = Options->TimeoutMs ? Options->TimeoutMs : READY_TIMEOUT_MS;
+    WCHAR Id[GUID_CHARACTERS];
+    GUID Guid;
+
+    DWORD Error = NameClear(Options);
+    if (!Error)
+        Error = DriverInstall();
+    if (!Error)
+        Error = GuidChoose(Options->RequestedGUID, &Guid, &Made->SuggestedGuid);
+    if (Error)
+        return Error;
+    GuidFormat(&Guid, Id);
+    Made->Id = Id;
+    const ULONGLONG Deadline = DeadlineAfter(Timeout);
+    Error = DeviceCreate(Made, Deadline, &Adapter->Device, Adapter->InstanceId);
+    if (Error)
+        return Error;
+    Error = AdapterFinish(Adapter, Options, Deadline, IsPlain);
+    if (Error) {
+        FailureKeep(TRUE);
+        Warn(DeviceRemove(Adapter->Device, Adapter->InstanceId));
+        FailureKeep(FALSE);
+        return Error;
+    }
+    Inform(L"Adapter created", Adapter->InstanceId);
+    return ERROR_SUCCESS;
+}
+
+static DWORD AdapterMake(WINTUN_ADAPTER_HANDLE Adapter, const WINTUN_ADAPTER_OPTIONS *Options,
+                         BOOL IsPlain)
+{
+    WCHAR Description[DESCRIPTION_CHARACTERS];
+    DEVICE_OPTIONS Made = {
+        .Name = Options->Name, .Description = Description, .IsPersistent = Adapter->IsPersistent};
+    HANDLE Lock;
+
+    StringCopy(Description, DESCRIPTION_CHARACTERS, Options->TunnelType);
+    StringAppend(Description, DESCRIPTION_CHARACTERS, L" Tunnel");
+    DWORD Error = DeviceLoad();
+    if (!Error && Adapter->IsPersistent && !System.SwDeviceSetLifetime)
+        Error = Fail(ERROR_OLD_WIN_VERSION, L"Making a device persistent", Options->Name);
+    if (!Error)
+        Error = SecurityMake(Options->SecurityDescriptor, &Made);
+    if (!Error)
+        Error = LockTake(LOCK_DEVICES, &Lock);
+    if (!Error) {
+        Error = AdapterMakeLocked(Adapter, Options, &Made, IsPlain);
+        LockRelease(Lock);
+    }
+    if (Made.Security)
+        LocalFree(Made.Security);
+    return Error;
+}
+
+static DWORD AdapterCreate(const WINTUN_ADAPTER_OPTIONS *Options, BOOL IsPlain,
+                           WINTUN_ADAPTER_HANDLE *Result)
+{
+    DWORD Error = OptionsCheck(Options);
+
+    if (Error)
+        return Error;
+    WINTUN_ADAPTER_HANDLE Adapter = MemoryAllocate(sizeof(*Adapter));
+    if (!Adapter)
+        return FailMemory();
+    Adapter->IsPersistent = (Options->Flags & WINTUN_ADAPTER_PERSISTENT) != 0;
+    Error = AdapterMake(Adapter, Options, IsPlain);
+    if (Error) {
+        MemoryFree(Adapter);
+        return Error;
+    }
+    *Result = Adapter;
+    return ERROR_SUCCESS;
+}
+
+WINTUN_ADAPTER_HANDLE WINAPI WintunCreateAdapter(LPCWSTR Name, LPCWSTR TunnelType,
+                                                 const GUID *RequestedGUID)
+{
+    const WINTUN_ADAPTER_OPTIONS Options = {.Size = sizeof(Options),
+                                            .Name = Name,
+                                            .TunnelType = TunnelType,
+                                            .RequestedGUID = RequestedGUID};
+    WINTUN_ADAPTER_HANDLE Adapter = NULL;
+
+    Report(AdapterCreate(&Options, TRUE, &Adapter));
+    return Adapter;
+}
+
+WINTUN_ADAPTER_HANDLE WINAPI WintunCreateAdapterEx(const WINTUN_ADAPTER_OPTIONS *Options)
+{
+    WINTUN_ADAPTER_HANDLE Adapter = NULL;
+
+    Report(AdapterCreate(Options, FALSE, &Adapter));
+    return Adapter;
+}
+
+/* ---- Closing and deleting ---- */
+
+/* The device goes in any case: who cannot have the lock removes it without. */
+static DWORD AdapterRemoveOwn(WINTUN_ADAPTER_HANDLE Adapter)
+{
+    HANDLE Lock = NULL;
+
+    Warn(LockTake(LOCK_DEVICES, &Lock));
+    if (Adapter->IsPersistent)
+        Warn(DevicePersist(Adapter->Device, FALSE, Adapter->InstanceId));
+    const DWORD Error = DeviceRemove(Adapter->Device, Adapter->InstanceId);
+    LockRelease(Lock);
+    return Error;
+}
+
+static DWORD AdapterRemoveOther(WINTUN_ADAPTER_HANDLE Adapter)
+{
+    HANDLE Lock;
+    DEVICE Device;
+
+    DWORD Error = LockTake(LOCK_DEVICES, &Lock);
+    if (Error)
+        return Error;
+    Error = DeviceRead(Adapter->InstanceId, &Device);
+    if (!Error && Device.IsOurs)
+        Error = DeviceTakeAway(&Device);
+    LockRelease(Lock);
+    return Error;
+}
+
+void WINAPI WintunCloseAdapter(WINTUN_ADAPTER_HANDLE Adapter)
+{
+    if (!Adapter)
+        return;
+    if (Adapter->Device && Adapter->IsPersistent)
+        System.SwDeviceClose(Adapter->Device);
+    else if (Adapter->Device)
+        Warn(AdapterRemoveOwn(Adapter));
+    MemoryFree(Adapter);
+}
+
+BOOL WINAPI WintunDeleteAdapter(WINTUN_ADAPTER_HANDLE Adapter)
+{
+    if (!Adapter)
+        return TRUE;
+    const DWORD Error = Adapter->Device ? AdapterRemoveOwn(Adapter) : AdapterRemoveOther(Adapter);
+    MemoryFree(Adapter);
+    return Report(Error);
+}
+
+void WINAPI WintunGetAdapterLUID(WINTUN_ADAPTER_HANDLE Adapter, NET_LUID *Luid)
+{
+    *Luid = Adapter->Interface.Luid;
+}
+
+/* ---- Asking the driver ---- */
+
+DWORD AdapterOpenDevice(const CONNECTION *Interface, DWORD Access, HANDLE *Device)
+{
+    WCHAR Path[64] = BRAND_DEVICE_PATH;
+
+    StringAppend(Path, 64, Interface->Id);
+    *Device = CreateFileW(Path, Access, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
+                          NULL, OPEN_EXISTING, 0, NULL);
+    return *Device == INVALID_HANDLE_VALUE ? GetLastError() : ERROR_SUCCESS;
+}
+
+/* Quiet: no Fail. */
+static DWORD AdapterQuery(const CONNECTION *Interface, WINTUN_QUERY *Answer)
+{
+    HANDLE Device;
+    DWORD Bytes = 0;
+
+    *Answer = (WINTUN_QUERY){0};
+    DWORD Error = AdapterOpenDevice(Interface, GENERIC_READ, &Device);
+    if (Error)
+        return Error;
+    if (!DeviceIoControl(Device, WINTUN_IOCTL_QUERY, NULL, 0, Answer, sizeof(*Answer), &Bytes,
+                         NULL))
+        Error = GetLastError();
+    else if (Bytes < FIELD_OFFSET(WINTUN_QUERY, Counters))
+        Error = ERROR_INVALID_DATA;
+    CloseHandle(Device);
+    return Error;
+}
+
+static void StatisticsFill(WINTUN_STATISTICS *Statistics, const WINTUN_QUERY *Answer)
+{
+    const uint64_t *Counters = Answer->Counters;
+
+    *Statistics = (WINTUN_STATISTICS){
+        .Size = Statistics->Size,
+        .DriverVersion = Answer->DriverVersion,
+        .NdisVersion = Answer->NdisVersion,
+        .SessionKind = Answer->SessionKind,
+        .OwnerProcessId = (DWORD)Answer->OwnerProcess,
+        .LinkUp = Answer->LinkUp,
+        .Paused = Answer->State == WintunStatePaused,
+        .Mtu = Answer->Mtu,
+        .SentPackets = Counters[WintunToUserPackets],
+        .SentBytes = Counters[WintunToUserBytes],
+        .SentNoSession = Counters[WintunToUserNoSession],
+        .SentPaused = Counters[WintunToUserPaused],
+        .SentFull = Counters[WintunToUserFull],
+        .SentCorrupt = Counters[WintunToUserCorrupt],
+        .SentTooLong = Counters[WintunToUserTooLong],
+        .SentInaccessible = Counters[WintunToUserInaccessible],
+        .SentSignals = Counters[WintunToUserSignals],
+        .ReceivedPackets = Counters[WintunToStackPackets],
+        .ReceivedBytes = Counters[WintunToStackBytes],
+        .ReceivedNotIp = Counters[WintunToStackNotIp],
+        .ReceivedPaused = Counters[WintunToStackPaused],
+        .ReceivedNoMemory = Counters[WintunToStackNoMemory],
+        .ReceivedIndications = Counters[WintunToStackIndications],
+        .ReceivedWakeups = Counters[WintunToStackWakeups],
+    };
+}
+
+static DWORD AdapterStatistics(WINTUN_ADAPTER_HANDLE Adapter, WINTUN_STATISTICS *Statistics)
+{
+    WINTUN_QUERY Answer;
+    WCHAR *Path;
+
+    if (!Statistics || Statistics->Size < sizeof(*Statistics))
+        return Invalid(L"Size");
+    DWORD Error = AdapterQuery(&Adapter->Interface, &Answer);
+    if (Error == ERROR_FILE_NOT_FOUND || Error == ERROR_PATH_NOT_FOUND) {
+        Error = ERROR_FILE_NOT_FOUND;
+        if (!DeviceInterfacePath(Adapter->InstanceId, &Path)) { /* a driver of version 0.14 */
+            MemoryFree(Path);
+            Error = ERROR_NOT_SUPPORTED;
+        }
+    }
+    if (Error)
+        return Fail(Error, L"Asking the driver", Adapter->InstanceId);
+    StatisticsFill(Statistics, &Answer);
+    return ERROR_SUCCESS;
+}
+
+BOOL WINAPI WintunGetStatistics(WINTUN_ADAPTER_HANDLE Adapter, WINTUN_STATISTICS *Statistics)
+{
+    return Report(AdapterStatistics(Adapter, Statistics));
+}
+
+/* 0: no adapter of ours, or none that this process may ask. */
+static DWORD VersionFromAdapters(void)
+{
+    WCHAR *List;
+    DEVICE Device;
+    CONNECTION Interface;
+    WINTUN_QUERY Answer;
+    DWORD Version = 0;
+
+    if (DeviceLoad() || DeviceList(&List))
+        return 0;
+    for (LPCWSTR Id = List; *Id && !Version; Id += StringLength(Id) + 1)
+        if (!DeviceRead(Id, &Device) && Device.IsOurs && Device.IsPresent &&
+            !DeviceReadInterface(Device.Instance, &Interface) && !AdapterQuery(&Interface, &Answer))
+            Version = Answer.DriverVersion;
+    MemoryFree(List);
+    return Version;
+}
+
+DWORD WINAPI WintunGetRunningDriverVersion(void)
+{
+    DWORD Version = VersionFromAdapters();
+
+    if (!Version && !Report(DriverLoadedVersion(&Version)))
+        return 0;
+    return Version;
+}
+
+/* ---- Listing ---- */
+
+static DWORD InfoFlags(const DEVICE *Device)
+{
+    return (Device->IsPresent ? WINTUN_INFO_PRESENT : 0) |
+           (Device->IsPersistent ? WINTUN_INFO_PERSISTENT : 0) |
+           (DeviceIsStale(Device) ? WINTUN_INFO_STALE : 0);
+}
+
+static BOOL AdapterShow(const DEVICE *Device, WINTUN_ADAPTER_CALLBACK Callback, void *Context)
+{
+    WCHAR Alias[IF_MAX_STRING_SIZE + 1] = L"", Description[256], *Path;
+    CONNECTION Interface;
+    WINTUN_ADAPTER_INFO Info = {.Size = sizeof(Info),
+                                .Flags = InfoFlags(Device),
+                                .Name = Device->Name,
+                                .Alias = Alias,
+                                .Description = Description,
+                                .InstanceId = Device->InstanceId,
+                                .CreatorProcessId = Device->Creator.ProcessId,
+                                .ProblemCode = Device->Problem};
+
+    DeviceString(Device->Instance, NULL, Description, 256);
+    if (Device->Problem)
+        Info.ProblemStatus = DeviceProblemStatus(Device->Instance);
+    if (Device->IsPresent && !Device->Problem && !DeviceInterfacePath(Device->InstanceId, &Path)) {
+        MemoryFree(Path);
+        if (!DeviceReadInterface(Device->Instance, &Interface)) {
+            Info.Flags |= WINTUN_INFO_READY;
+            Info.Guid = Interface.Guid;
+            Info.Luid = Interface.Luid;
+            if (System.ConvertInterfaceLuidToAlias(&Info.Luid, Alias,
+                                                   sizeof(Alias) / sizeof(*Alias)))
+                Alias[0] = 0;
+        }
+    }
+    return Callback(&Info, Context);
+}
+
+static DWORD AdapterEnumerate(WINTUN_ADAPTER_CALLBACK Callback, void *Context)
+{
+    WCHAR *List;
+    DEVICE Device;
+
+    if (!Callback)
+        return Invalid(L"Callback");
+    DWORD Error = DeviceLoad();
+    if (!Error)
+        Error = SystemNeed(Module_iphlpapi);
+    if (!Error)
+        Error = DeviceList(&List);
+    if (Error)
+        return Error;
+    for (LPCWSTR Id = List; *Id && !Error; Id += StringLength(Id) + 1) {
+        Error = DeviceRead(Id, &Device);
+        if (!Error && Device.IsOurs && !AdapterShow(&Device, Callback, Context))
+            break;
+    }
+    MemoryFree(List);
+    return Error;
+}
+
+BOOL WINAPI WintunEnumAdapters(WINTUN_ADAPTER_CALLBACK Callback, void *Context)
+{
+    return Report(AdapterEnumerate(Callback, Context));
+}
+
+/* ---- Cleaning up ---- */
+
+/* The first failure counts, and its text is kept; the others are warnings. */
+static void FirstError(DWORD *First, DWORD Error)
+{
+    if (!*First) {
+        *First = Error;
+        FailureKeep(Error != ERROR_SUCCESS);
+    } else {
+        Warn(Error);
+    }
+}
+
+/* Devices that are stale, and with All those that no running process owns. */
+static DWORD DevicesClear(BOOL All, DWORD *Removed)
+{
+    WCHAR *List;
+    DEVICE Device;
+    DWORD First = ERROR_SUCCESS;
+    HANDLE Lock;
+
+    DWORD Error = DeviceLoad();
+    if (!Error)
+        Error = LockTake(LOCK_DEVICES, &Lock);
+    if (Error)
+        return Error;
+    Error = DeviceList(&List);
+    if (Error) {
+        LockRelease(Lock);
+        return Error;
+    }
+    for (LPCWSTR Id = List; *Id; Id += StringLength(Id) + 1) {
+        Error = DeviceRead(Id, &Device);
+        if (!Error &&
+            (DeviceIsStale(&Device) || (All && Device.IsOurs && !Device.IsCreatorAlive))) {
+            Error = DeviceTakeAway(&Device);
+            if (!Error)
+                ++*Removed;
+        }
+        FirstError(&First, Error);
+    }
+    FailureKeep(FALSE);
+    MemoryFree(List);
+    LockRelease(Lock);
+    return First;
+}
+
+BOOL WINAPI WintunDeleteDriver(void)
+{
+    DWORD Removed = 0;
+    DWORD First = ERROR_SUCCESS;
+
+    FirstError(&First, DevicesClear(TRUE, &Removed));
+    FirstError(&First, DriverRemove(FALSE, &Removed));
+    FailureKeep(FALSE);
+    return Report(First);
+}
+
+BOOL WINAPI WintunRepair(DWORD Flags, DWORD *Removed)
+{
+    DWORD Count = 0;
+    DWORD First = ERROR_SUCCESS;
+
+    if (Flags & ~(DWORD)(WINTUN_REPAIR_DEVICES | WINTUN_REPAIR_PACKAGES))
+        return Report(Invalid(L"Flags"));
+    if (Flags & WINTUN_REPAIR_DEVICES)
+        FirstError(&First, DevicesClear(FALSE, &Count));
+    if (Flags & WINTUN_REPAIR_PACKAGES)
+        FirstError(&First, DriverRemove(TRUE, &Count));
+    FailureKeep(FALSE);
+    if (Removed)
+        *Removed = Count;
+    return Report(First);
+}
