@@ -57,7 +57,7 @@ VERSION_PARTS := $(subst ., ,$(VERSION))
 TUN_DEFINES := -DTUN_VERSION_MAJOR=$(word 1,$(VERSION_PARTS)) -DTUN_VERSION_MINOR=$(word 2,$(VERSION_PARTS)) \
 	-DTUN_VERSION_PATCH=$(word 3,$(VERSION_PARTS))
 # The date of the version, so that the same sources always give the same package.
-DRIVER_DATE := $(shell date -u -d @$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct -- VERSION 2>/dev/null || \
+DRIVER_DATE := $(shell date -u -d @$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct -- VERSION 2>/dev/null | grep . || \
 	stat -c %Y VERSION)} +%m/%d/%Y)
 
 DEFS := $(notdir $(basename $(wildcard sdk/*.def)))

@@ -266,7 +266,6 @@ static DWORD AdapterMakeLocked(WINTUN_ADAPTER_HANDLE Adapter, const WINTUN_ADAPT
                                DEVICE_OPTIONS *Made, BOOL IsPlain)
 {
     const DWORD Timeout = Options->TimeoutMs ? Options->TimeoutMs : READY_TIMEOUT_MS;
-    WCHAR Id[GUID_CHARACTERS];
     GUID Guid;
 
     DWORD Error = NameClear(Options);
@@ -276,8 +275,7 @@ static DWORD AdapterMakeLocked(WINTUN_ADAPTER_HANDLE Adapter, const WINTUN_ADAPT
         Error = GuidChoose(Options->RequestedGUID, &Guid, &Made->SuggestedGuid);
     if (Error)
         return Error;
-    GuidFormat(&Guid, Id);
-    Made->Id = Id;
+    GuidFormat(&Guid, Made->Id);
     const ULONGLONG Deadline = DeadlineAfter(Timeout);
     Error = DeviceCreate(Made, Deadline, &Adapter->Device, Adapter->InstanceId);
     if (Error)

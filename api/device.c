@@ -640,11 +640,10 @@ DWORD DeviceTakeAway(const DEVICE *Device)
      * handle; its creator may still have the only one. */
     if (Device->IsPresent && Device->IsPersistent && System.SwDeviceSetLifetime) {
         DeviceString(Device->Instance, NULL, Description, 256);
-        const DEVICE_OPTIONS Options = {.Name = Device->Name,
-                                        .Description = Description,
-                                        .Id = Device->InstanceId +
-                                              sizeof(BRAND_INSTANCES) / sizeof(WCHAR),
-                                        .IsPersistent = TRUE};
+        DEVICE_OPTIONS Options = {
+            .Name = Device->Name, .Description = Description, .IsPersistent = TRUE};
+        StringCopy(Options.Id, MAX_DEVICE_ID_LEN,
+                   Device->InstanceId + sizeof(BRAND_INSTANCES) / sizeof(WCHAR));
         DWORD Error =
             DeviceMake(&Options, TRUE, DeadlineAfter(READY_TIMEOUT_MS), &Handle, InstanceId);
         if (!Error)

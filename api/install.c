@@ -414,9 +414,9 @@ static DWORD ImageVersion(LPVOID Image, DWORD *Version)
 DWORD DriverLoadedVersion(DWORD *Version)
 {
     BOOL AnyNamed = FALSE;
-    DWORD Count, Last = ERROR_SUCCESS;
+    DWORD Count = 0, Last = ERROR_SUCCESS;
     WCHAR Name[64];
-    LPVOID *List;
+    LPVOID *List = NULL;
 
     DWORD Error = SystemNeed(Module_version);
     if (!Error)

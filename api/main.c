@@ -200,6 +200,8 @@ BOOL WINAPI DllMain(HINSTANCE Instance, DWORD Reason, LPVOID Reserved)
         if (!Reserved)
             Detach();
         break;
+    default:
+        break;
     }
     return TRUE;
 }

@@ -148,7 +148,7 @@ typedef struct CONNECTION {
 typedef struct DEVICE_OPTIONS {
     LPCWSTR Name;
     LPCWSTR Description;
-    LPCWSTR Id;                    /* last part of the instance ID */
+    WCHAR Id[MAX_DEVICE_ID_LEN];   /* last part of the instance ID */
     const GUID *SuggestedGuid;     /* of the interface, or NULL */
     SECURITY_DESCRIPTOR *Security; /* self-relative, or NULL */
     DWORD SecurityBytes;
