@@ -151,6 +151,27 @@ static DWORD OptionsCheck(const WINTUN_ADAPTER_OPTIONS *Options)
     return Error ? Error : NameCheck(Options->TunnelType, L"TunnelType", L"");
 }
 
+/*
+ * Generic rights mean something only once they are mapped, which Windows does when it puts a
+ * descriptor on an object of its own and SeAccessCheck, which the driver calls with this one, does
+ * not. The mask follows the header in every kind of entry.
+ */
+static void AclMap(ACL *Acl)
+{
+    static const DWORD Generic[] = {GENERIC_READ, GENERIC_WRITE, GENERIC_EXECUTE, GENERIC_ALL};
+    static const DWORD Specific[] = {FILE_GENERIC_READ, FILE_GENERIC_WRITE, FILE_GENERIC_EXECUTE,
+                                     FILE_ALL_ACCESS};
+    ACE_HEADER *Entry = (ACE_HEADER *)(Acl + 1);
+
+    for (DWORD Index = 0; Index < Acl->AceCount; Index++) {
+        DWORD *Mask = (DWORD *)(Entry + 1);
+        for (DWORD Right = 0; Right < 4; Right++)
+            if (*Mask & Generic[Right])
+                *Mask = (*Mask & ~Generic[Right]) | Specific[Right];
+        Entry = (ACE_HEADER *)((BYTE *)Entry + Entry->AceSize);
+    }
+}
+
 /* What the driver would not take it must not be given: it would fall back to the default. */
 static DWORD SecurityMake(LPCWSTR Text, DEVICE_OPTIONS *Options)
 {
@@ -170,8 +191,10 @@ static DWORD SecurityMake(LPCWSTR Text, DEVICE_OPTIONS *Options)
     Options->Security = Security;
     if (System.GetSecurityDescriptorOwner(Security, &Owner, &IsDefault) && Owner &&
         System.GetSecurityDescriptorDacl(Security, &IsPresent, &Dacl, &IsDefault) && IsPresent &&
-        Dacl)
+        Dacl) {
+        AclMap(Dacl);
         return ERROR_SUCCESS;
+    }
     return Fail(ERROR_INVALID_SECURITY_DESCR, L"Looking for owner and DACL", Text);
 }
 

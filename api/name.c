@@ -62,6 +62,7 @@ static DWORD RenameWork(COM_JOB *Job)
                                              CLSCTX_LOCAL_SERVER | CLSCTX_NO_CODE_DOWNLOAD,
                                              &InterfaceConnections, (void **)&Manager);
     if (SUCCEEDED(Result)) {
+        ComProxy((IUnknown *)Manager);
         Result = ConnectionRename(Manager, Job);
         INetConnectionManager_Release(Manager);
     }

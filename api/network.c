@@ -73,7 +73,7 @@ static BOOL FamilyIsNeeded(const WINTUN_ADAPTER_OPTIONS *Options, ADDRESS_FAMILY
     return FALSE;
 }
 
-static DWORD AddressAdd(const CONNECTION *Interface, const WINTUN_ADDRESS *Address)
+static DWORD AddressAdd(const CONNECTION *Interface, const WINTUN_ADDRESS *Address, BOOL NoDad)
 {
     MIB_UNICASTIPADDRESS_ROW Row;
 
@@ -85,6 +85,8 @@ static DWORD AddressAdd(const CONNECTION *Interface, const WINTUN_ADDRESS *Addre
         memcpy(&Row.Address.Ipv4.sin_addr, Address->Address, 4);
     else
         memcpy(&Row.Address.Ipv6.sin6_addr, Address->Address, 16);
+    if (NoDad)
+        Row.DadState = IpDadStatePreferred; /* not looked at before Windows 10 (its page) */
     const DWORD Error = System.CreateUnicastIpAddressEntry(&Row);
     if (!Error || Error == ERROR_OBJECT_ALREADY_EXISTS) /* from an adapter of the same GUID */
         return ERROR_SUCCESS;
@@ -134,7 +136,8 @@ static DWORD FamilyConfigure(const CONNECTION *Interface, const WINTUN_ADAPTER_O
     Error = FamilySet(Interface, Options, &Row);
     for (DWORD Index = 0; Index < Options->AddressCount && !Error; Index++)
         if (Options->Addresses[Index].Family == Family)
-            Error = AddressAdd(Interface, &Options->Addresses[Index]);
+            Error = AddressAdd(Interface, &Options->Addresses[Index],
+                               (Options->Flags & WINTUN_ADAPTER_NO_DAD) != 0);
     return Error;
 }
 
@@ -199,7 +202,6 @@ DWORD ComRun(COM_JOB *Job, DWORD TimeoutMs)
     if (!GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS, (LPCWSTR)(ULONG_PTR)ComThread,
                             &Job->Module))
         return GetLastError();
-    Job->Deadline = DeadlineAfter(TimeoutMs);
     InterlockedIncrement(&Job->References);
     HANDLE Thread = CreateThread(NULL, 0, ComThread, Job, 0, NULL);
     if (!Thread) {
@@ -260,22 +262,18 @@ static HRESULT NetworksCategorize(INetworkListManager *Manager, const COM_JOB *J
 static DWORD CategoryWork(COM_JOB *Job)
 {
     INetworkListManager *Manager = NULL;
-    HANDLE Never = CreateEventW(NULL, TRUE, FALSE, NULL); /* to wait for nothing but the time */
 
-    if (!Never)
-        return GetLastError();
     HRESULT Result = System.CoCreateInstance(&ClassNetworks, NULL, CLSCTX_ALL, &InterfaceNetworks,
                                              (void **)&Manager);
-    if (FAILED(Result)) {
-        CloseHandle(Never);
+    if (FAILED(Result))
         return ERROR_NOT_SUPPORTED; /* no network list on this Windows */
-    }
-    do {
+    for (;;) {
         Result = NetworksCategorize(Manager, Job);
-    } while (Result == S_FALSE && GetTickCount64() < Job->Deadline &&
-             WaitForSingleObject(Never, POLL_MS) == WAIT_TIMEOUT);
+        if (Result != S_FALSE || GetTickCount64() >= Job->Deadline)
+            break;
+        Sleep(POLL_MS);
+    }
     INetworkListManager_Release(Manager);
-    CloseHandle(Never);
     if (Result == S_FALSE)
         return ERROR_TIMEOUT;
     return FAILED(Result) ? ErrorFromResult(Result) : ERROR_SUCCESS;
@@ -295,8 +293,9 @@ DWORD NetworkCategorize(WINTUN_ADAPTER_HANDLE Adapter, DWORD Category)
     if (Job) {
         Job->Guid = Adapter->Interface.Guid;
         Job->Category = Category;
-        /* Twice: the thread gives up by itself when nothing hangs. */
-        Error = ComRun(Job, NETWORK_TIMEOUT_MS);
+        Job->Deadline = DeadlineAfter(NETWORK_TIMEOUT_MS);
+        Error =
+            ComRun(Job, NETWORK_TIMEOUT_MS + COM_TIMEOUT_MS); /* more: only if a service hangs */
         ComRelease(Job);
     } else {
         Error = ERROR_NOT_ENOUGH_MEMORY;

@@ -218,7 +218,7 @@ struct COM_JOB {
     DWORD Result;
     GUID Guid;
     DWORD Category;
-    ULONGLONG Deadline;
+    ULONGLONG Deadline; /* for the work itself */
     WCHAR Name[IF_MAX_STRING_SIZE + 1];
 };
 

@@ -44,7 +44,6 @@
     X(advapi32, ConvertStringSecurityDescriptorToSecurityDescriptorW)                              \
     X(advapi32, CreateWellKnownSid)                                                                \
     X(advapi32, GetSecurityDescriptorDacl)                                                         \
-    X(advapi32, GetSecurityDescriptorLength)                                                       \
     X(advapi32, GetSecurityDescriptorOwner)                                                        \
     X(advapi32, RegCloseKey)                                                                       \
     X(advapi32, RegQueryValueExW)                                                                  \
