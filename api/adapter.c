@@ -152,9 +152,9 @@ static DWORD OptionsCheck(const WINTUN_ADAPTER_OPTIONS *Options)
 }
 
 /*
- * Generic rights mean something only once they are mapped, which Windows does when it puts a
- * descriptor on an object of its own and SeAccessCheck, which the driver calls with this one, does
- * not. The mask follows the header in every kind of entry.
+ * Generic rights mean something only once they are mapped. Windows does that when it puts a
+ * descriptor on an object of its own; the page of SeAccessCheck, which the driver calls with this
+ * one, does not say that it does. The mask follows the header in every kind of entry.
  */
 static void AclMap(ACL *Acl)
 {
