@@ -24,27 +24,34 @@ static USHORT MachineNative(void)
     return OWN_MACHINE;
 }
 
-static void ResourceRead(LPCWSTR Prefix, LPCWSTR Suffix, RESOURCE *File)
+/* ERROR_RESOURCE_NAME_NOT_FOUND: it is not in the DLL. Quiet: no Fail. */
+static DWORD ResourceRead(LPCWSTR Prefix, LPCWSTR Suffix, RESOURCE *File)
 {
     WCHAR Name[32];
 
     File->Data = NULL;
     File->Bytes = 0;
     if (!StringCopy(Name, 32, Prefix) || !StringAppend(Name, 32, Suffix))
-        return;
+        return ERROR_RESOURCE_NAME_NOT_FOUND;
     HRSRC Found = FindResourceW(Module, Name, (LPCWSTR)(ULONG_PTR)10 /* RT_RCDATA */);
-    HGLOBAL Data = Found ? LoadResource(Module, Found) : NULL;
-    if (!Data)
-        return;
-    File->Data = LockResource(Data);
+    if (!Found)
+        return GetLastError();
     File->Bytes = SizeofResource(Module, Found);
+    if (!File->Bytes)
+        return GetLastError();
+    HGLOBAL Data = LoadResource(Module, Found);
+    if (!Data)
+        return GetLastError();
+    File->Data = LockResource(Data);
+    return File->Data ? ERROR_SUCCESS : ERROR_RESOURCE_DATA_NOT_FOUND;
 }
 
 DWORD ResourceFind(RESOURCE *Files)
 {
+    static const LPCWSTR Suffixes[RESOURCE_COUNT] = {L".INF", L".SYS", L".CAT"};
     LPCWSTR Prefix = L"WINTUN";
 
-    const DWORD Error = SystemNeed(Module_kernel32);
+    DWORD Error = SystemNeed(Module_kernel32);
     if (Error)
         return Error;
     const USHORT Native = MachineNative();
@@ -53,10 +60,15 @@ DWORD ResourceFind(RESOURCE *Files)
     Files[0].File = L"wintun.inf";
     Files[1].File = BRAND_SERVICE_FILE;
     Files[2].File = L"wintun.cat";
-    ResourceRead(Prefix, L".INF", &Files[0]);
-    ResourceRead(Prefix, L".SYS", &Files[1]);
-    ResourceRead(Prefix, L".CAT", &Files[2]);
-    if (Files[0].Data && Files[1].Data)
-        return ERROR_SUCCESS;
-    return Fail(ERROR_NOT_SUPPORTED, L"Looking for a driver for this machine's processor", NULL);
+    for (DWORD Index = 0; Index < RESOURCE_COUNT; Index++) {
+        Error = ResourceRead(Prefix, Suffixes[Index], &Files[Index]);
+        if (Error == ERROR_RESOURCE_NAME_NOT_FOUND && Index == 2)
+            break; /* not signed: Windows decides what it thinks of that */
+        if (Error == ERROR_RESOURCE_NAME_NOT_FOUND)
+            return Fail(ERROR_NOT_SUPPORTED, L"Looking for a driver for this machine's processor",
+                        NULL);
+        if (Error)
+            return Fail(Error, L"Reading the driver that this DLL carries", Suffixes[Index]);
+    }
+    return ERROR_SUCCESS;
 }
