@@ -480,6 +480,42 @@ static DEVPROPERTY PropertyString(const DEVPROPKEY *Key, LPCWSTR Value)
     return Property(Key, DEVPROP_TYPE_STRING, Value, (StringLength(Value) + 1) * sizeof(WCHAR));
 }
 
+/* Early after the start of Windows its services are not there yet; the wait is worth while. */
+static BOOL ServiceIsMissing(DWORD Error)
+{
+    return Error == RPC_S_SERVER_UNAVAILABLE || Error == RPC_S_UNKNOWN_IF ||
+           Error == EPT_S_NOT_REGISTERED || Error == ERROR_SERVICE_NOT_ACTIVE;
+}
+
+/* Makes the device and waits for the callback. *Device is NULL on failure. */
+static DWORD DeviceMakeOnce(const SW_DEVICE_CREATE_INFO *Info, const DEVPROPERTY *Properties,
+                            ULONG Count, ULONGLONG Deadline, HSWDEVICE *Device, WCHAR *InstanceId)
+{
+    CREATION Creation = {.Result = E_UNEXPECTED};
+    DWORD Error;
+
+    *Device = NULL;
+    Creation.Event = CreateEventW(NULL, TRUE, FALSE, NULL);
+    if (!Creation.Event)
+        return Fail(GetLastError(), L"Creating an event", NULL);
+    const HRESULT Result = System.SwDeviceCreate(BRAND_ENUMERATOR, L"HTREE\\ROOT\\0", Info, Count,
+                                                 Properties, Created, &Creation, Device);
+    if (FAILED(Result)) {
+        *Device = NULL;
+        Error = Fail(ErrorFromResult(Result), L"Creating the device", Info->pszInstanceId);
+    } else {
+        Error = CreationWait(&Creation, Info->pszInstanceId, Deadline);
+    }
+    if (!Error) {
+        StringCopy(InstanceId, MAX_DEVICE_ID_LEN, Creation.InstanceId);
+    } else if (*Device) {
+        System.SwDeviceClose(*Device);
+        *Device = NULL;
+    }
+    CloseHandle(Creation.Event);
+    return Error;
+}
+
 /*
  * The device, or one of the same instance ID without a driver. Our mark is among the properties
  * that are set before anybody hears of the device, so it is on whatever a crash leaves. *Device is
@@ -489,12 +525,10 @@ static DWORD DeviceMake(const DEVICE_OPTIONS *Options, BOOL HasDriver, ULONGLONG
                         HSWDEVICE *Device, WCHAR *InstanceId)
 {
     static const DEVPROP_BOOLEAN True = DEVPROP_TRUE;
-    CREATION Creation = {.Result = E_UNEXPECTED};
     CREATOR Creator;
     DEVPROPERTY Properties[7];
     ULONG Count = 0;
-    /* Windows looks for a driver when one is said to be required (lesson of others), so only then
-     */
+    /* A required driver needs hardware IDs (ns-swdevicedef-sw_device_create_info). */
     const SW_DEVICE_CREATE_INFO Info = {
         .cbSize = sizeof(Info),
         .pszInstanceId = Options->Id,
@@ -518,25 +552,12 @@ static DWORD DeviceMake(const DEVICE_OPTIONS *Options, BOOL HasDriver, ULONGLONG
     if (HasDriver && Options->Security)
         Properties[Count++] = Property(&KeySecurity, DEVPROP_TYPE_SECURITY_DESCRIPTOR,
                                        Options->Security, Options->SecurityBytes);
-    Creation.Event = CreateEventW(NULL, TRUE, FALSE, NULL);
-    if (!Creation.Event)
-        return Fail(GetLastError(), L"Creating an event", NULL);
-    const HRESULT Result = System.SwDeviceCreate(BRAND_ENUMERATOR, L"HTREE\\ROOT\\0", &Info, Count,
-                                                 Properties, Created, &Creation, Device);
-    if (FAILED(Result)) {
-        *Device = NULL;
-        Error = Fail(ErrorFromResult(Result), L"Creating the device", Options->Id);
-    } else {
-        Error = CreationWait(&Creation, Options->Id, Deadline);
+    for (;;) {
+        Error = DeviceMakeOnce(&Info, Properties, Count, Deadline, Device, InstanceId);
+        if (!ServiceIsMissing(Error) || GetTickCount64() >= Deadline)
+            return Error;
+        Sleep(POLL_MS);
     }
-    if (!Error) {
-        StringCopy(InstanceId, MAX_DEVICE_ID_LEN, Creation.InstanceId);
-    } else if (*Device) {
-        System.SwDeviceClose(*Device);
-        *Device = NULL;
-    }
-    CloseHandle(Creation.Event);
-    return Error;
 }
 
 /*

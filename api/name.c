@@ -94,7 +94,9 @@ static DWORD Rename(const GUID *Guid, LPCWSTR Name)
     if (Error)
         return Error;
     Error = System.NciSetConnectionName ? System.NciSetConnectionName(Guid, Name)
-                                        : RenameByService(Guid, Name);
+                                        : ERROR_PROC_NOT_FOUND;
+    if (Error && Error != ERROR_DUP_NAME)
+        Error = RenameByService(Guid, Name);
     return Error == ERROR_ALREADY_EXISTS || Error == ERROR_FILE_EXISTS ? ERROR_DUP_NAME : Error;
 }
 
