@@ -622,17 +622,6 @@ BOOL WINAPI WintunEnumAdapters(WINTUN_ADAPTER_CALLBACK Callback, void *Context)
 
 /* ---- Cleaning up ---- */
 
-/* The first failure counts, and its text is kept; the others are warnings. */
-static void FirstError(DWORD *First, DWORD Error)
-{
-    if (!*First) {
-        *First = Error;
-        FailureKeep(Error != ERROR_SUCCESS);
-    } else {
-        Warn(Error);
-    }
-}
-
 /* Devices that are stale, and with All those that no running process owns. */
 static DWORD DevicesClear(BOOL All, DWORD *Removed)
 {
@@ -659,12 +648,11 @@ static DWORD DevicesClear(BOOL All, DWORD *Removed)
             if (!Error)
                 ++*Removed;
         }
-        FirstError(&First, Error);
+        FailureFirst(&First, Error);
     }
-    FailureKeep(FALSE);
     MemoryFree(List);
     LockRelease(Lock);
-    return First;
+    return FailureDone(First);
 }
 
 BOOL WINAPI WintunDeleteDriver(void)
@@ -672,10 +660,9 @@ BOOL WINAPI WintunDeleteDriver(void)
     DWORD Removed = 0;
     DWORD First = ERROR_SUCCESS;
 
-    FirstError(&First, DevicesClear(TRUE, &Removed));
-    FirstError(&First, DriverRemove(FALSE, &Removed));
-    FailureKeep(FALSE);
-    return Report(First);
+    FailureFirst(&First, DevicesClear(TRUE, &Removed));
+    FailureFirst(&First, DriverRemove(FALSE, &Removed));
+    return Report(FailureDone(First));
 }
 
 BOOL WINAPI WintunRepair(DWORD Flags, DWORD *Removed)
@@ -686,11 +673,10 @@ BOOL WINAPI WintunRepair(DWORD Flags, DWORD *Removed)
     if (Flags & ~(DWORD)(WINTUN_REPAIR_DEVICES | WINTUN_REPAIR_PACKAGES))
         return Report(Invalid(L"Flags"));
     if (Flags & WINTUN_REPAIR_DEVICES)
-        FirstError(&First, DevicesClear(FALSE, &Count));
+        FailureFirst(&First, DevicesClear(FALSE, &Count));
     if (Flags & WINTUN_REPAIR_PACKAGES)
-        FirstError(&First, DriverRemove(TRUE, &Count));
-    FailureKeep(FALSE);
+        FailureFirst(&First, DriverRemove(TRUE, &Count));
     if (Removed)
         *Removed = Count;
-    return Report(First);
+    return Report(FailureDone(First));
 }

@@ -329,15 +329,13 @@ static DWORD DriverRemoveLocked(BOOL KeepNewest, DWORD *Removed)
         Error = PackageRemove(Package);
         if (!Error)
             ++*Removed;
-        else if (First || (KeepNewest && Error == ERROR_INF_IN_USE_BY_DEVICES))
+        else if (KeepNewest && Error == ERROR_INF_IN_USE_BY_DEVICES)
             Warn(Error);
         else
-            First = Error;
-        FailureKeep(First != ERROR_SUCCESS);
+            FailureFirst(&First, Error);
     }
-    FailureKeep(FALSE);
     PackagesFree(Packages);
-    return First;
+    return FailureDone(First);
 }
 
 DWORD DriverRemove(BOOL KeepNewest, DWORD *Removed)

@@ -20,7 +20,7 @@ typedef struct NOTE {
 
 typedef struct THREAD {
     NOTE Notes[2]; /* the second is used while the first is kept */
-    DWORD IsKept;
+    DWORD Keepers; /* who have called FailureKeep and not yet ended it */
     LINE Reported;
 } THREAD;
 
@@ -127,8 +127,8 @@ static LINE *Note(DWORD Error, LPCWSTR Step, LPCWSTR Object)
     LINE *Line = NULL;
 
     if (Thread) {
-        Thread->Notes[Thread->IsKept].Error = Error;
-        Line = &Thread->Notes[Thread->IsKept].Line;
+        Thread->Notes[Thread->Keepers != 0].Error = Error;
+        Line = &Thread->Notes[Thread->Keepers != 0].Line;
         Line->Length = 0;
         LineAdd(Line, Step);
         LineAdd(Line, L": ");
@@ -167,10 +167,11 @@ DWORD FailProblem(DWORD Error, LPCWSTR Step, LPCWSTR InstanceId, ULONG Problem, 
 static LINE *Noted(DWORD Error, LINE *Spare)
 {
     THREAD *Thread = ThreadGet(FALSE);
+    NOTE *Latest = Thread ? &Thread->Notes[Thread->Keepers != 0] : NULL;
 
-    if (Thread && Thread->Notes[Thread->IsKept].Error == Error) {
-        Thread->Notes[Thread->IsKept].Error = 0;
-        return &Thread->Notes[Thread->IsKept].Line;
+    if (Latest && Latest->Error == Error) {
+        Latest->Error = 0;
+        return &Latest->Line;
     }
     Spare->Length = 0;
     LineAddMessage(Spare, Error);
@@ -217,8 +218,27 @@ void FailureKeep(BOOL IsKept)
 {
     THREAD *Thread = ThreadGet(FALSE);
 
-    if (Thread)
-        Thread->IsKept = IsKept;
+    if (Thread && IsKept)
+        Thread->Keepers++;
+    else if (Thread && Thread->Keepers) /* 0: there was no memory for the thread's text then */
+        Thread->Keepers--;
+}
+
+void FailureFirst(DWORD *First, DWORD Error)
+{
+    if (*First) {
+        Warn(Error);
+    } else if (Error) {
+        *First = Error;
+        FailureKeep(TRUE);
+    }
+}
+
+DWORD FailureDone(DWORD First)
+{
+    if (First)
+        FailureKeep(FALSE);
+    return First;
 }
 
 DWORD ErrorFromResult(HRESULT Result)

@@ -104,6 +104,10 @@ void Warn(DWORD Error);
 void Inform(LPCWSTR What, LPCWSTR Object);
 /* Around cleaning up after a failure: TRUE, its text stays while others are noted; FALSE, over. */
 void FailureKeep(BOOL IsKept);
+/* Of several things that are all tried: the first failure counts, the others become warnings. Ended
+ * with FailureDone, which returns that first failure. */
+void FailureFirst(DWORD *First, DWORD Error);
+DWORD FailureDone(DWORD First);
 
 DWORD ErrorFromResult(HRESULT Result);
 void ThreadDetach(void);

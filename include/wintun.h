@@ -143,7 +143,8 @@ typedef void(CALLBACK *WINTUN_LOGGER_CALLBACK)(WINTUN_LOGGER_LEVEL Level, DWORD6
 
 /*
  * NewLogger gets every line from now on; NULL: nobody does, which is how it begins. Calls of the
- * previous one that are under way are not waited for. A function that fails logs one line.
+ * previous one that are under way are not waited for. A function that fails logs one line, but for
+ * the packet calls, whose failures are part of their work.
  */
 typedef void(WINAPI WINTUN_SET_LOGGER_FUNC)(WINTUN_LOGGER_CALLBACK NewLogger);
 
@@ -352,10 +353,10 @@ typedef BOOL(WINAPI WINTUN_GET_STATISTICS_FUNC)(WINTUN_ADAPTER_HANDLE Adapter,
                                                 WINTUN_STATISTICS *Statistics);
 
 /*
- * What went wrong in this thread's last call that failed: one line with step, object and reason,
- * the line that was logged. Copies it, shortened to Characters with its NUL; returns the characters
- * that all of it needs with its NUL, 1 when there was no error. Buffer may be NULL when Characters
- * is 0. Cannot fail and leaves the last error alone.
+ * What went wrong in this thread's last call that failed, packet calls aside: one line with step,
+ * object and reason, the line that was logged. Copies it, shortened to Characters with its NUL;
+ * returns the characters that all of it needs with its NUL, 1 when there was no error. Buffer may
+ * be NULL when Characters is 0. Cannot fail and leaves the last error alone.
  */
 typedef DWORD(WINAPI WINTUN_GET_LAST_ERROR_TEXT_FUNC)(LPWSTR Buffer, DWORD Characters);
 
