@@ -325,6 +325,8 @@ static DWORD AdapterMake(WINTUN_ADAPTER_HANDLE Adapter, const WINTUN_ADAPTER_OPT
     StringCopy(Description, DESCRIPTION_CHARACTERS, Options->TunnelType);
     StringAppend(Description, DESCRIPTION_CHARACTERS, L" Tunnel");
     DWORD Error = DeviceLoad();
+    if (!Error) /* for its removal, which must not fail for want of a library */
+        Error = SystemNeed(Module_setupapi | Module_newdev);
     if (!Error && Adapter->IsPersistent && !System.SwDeviceSetLifetime)
         Error = Fail(ERROR_OLD_WIN_VERSION, L"Making a device persistent", Options->Name);
     if (!Error)
@@ -575,7 +577,7 @@ static BOOL AdapterShow(const DEVICE *Device, WINTUN_ADAPTER_CALLBACK Callback, 
                                 .CreatorProcessId = Device->Creator.ProcessId,
                                 .ProblemCode = Device->Problem};
 
-    DeviceString(Device->Instance, NULL, Description, 256);
+    DeviceDescription(Device->Instance, Description, 256);
     if (Device->Problem)
         Info.ProblemStatus = DeviceProblemStatus(Device->Instance);
     if (Device->IsPresent && !Device->Problem && !DeviceInterfacePath(Device->InstanceId, &Path)) {

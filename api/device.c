@@ -104,27 +104,34 @@ static BOOL WatchWait(const WATCH *Watch)
 
 /* ---- Looking at devices ---- */
 
-/* Of the right type and size, or nothing. */
-static BOOL PropertyRead(DEVINST Instance, const DEVPROPKEY *Key, DEVPROPTYPE Wanted, void *To,
-                         DWORD *Bytes)
+/* One of another type, or too long for us, is none: CR_NO_SUCH_VALUE. */
+static CONFIGRET PropertyRead(DEVINST Instance, const DEVPROPKEY *Key, DEVPROPTYPE Wanted, void *To,
+                              DWORD *Bytes)
 {
     DEVPROPTYPE Type = DEVPROP_TYPE_EMPTY;
 
-    return System.CM_Get_DevNode_PropertyW(Instance, Key, &Type, To, Bytes, 0) == CR_SUCCESS &&
-           Type == Wanted;
+    const CONFIGRET Result = System.CM_Get_DevNode_PropertyW(Instance, Key, &Type, To, Bytes, 0);
+    if (Result == CR_BUFFER_SMALL || (Result == CR_SUCCESS && Type != Wanted))
+        return CR_NO_SUCH_VALUE;
+    return Result;
 }
 
-BOOL DeviceString(DEVINST Instance, const DEVPROPKEY *Key, WCHAR *To, DWORD Characters)
+static CONFIGRET PropertyReadString(DEVINST Instance, const DEVPROPKEY *Key, WCHAR *To,
+                                    DWORD Characters)
 {
     DWORD Bytes = Characters * sizeof(WCHAR);
 
-    if (!Key)
-        Key = &KeyFriendlyName;
-    if (PropertyRead(Instance, Key, DEVPROP_TYPE_STRING, To, &Bytes) && Bytes >= sizeof(WCHAR) &&
-        !To[Bytes / sizeof(WCHAR) - 1])
-        return TRUE;
-    To[0] = 0;
-    return FALSE;
+    CONFIGRET Result = PropertyRead(Instance, Key, DEVPROP_TYPE_STRING, To, &Bytes);
+    if (Result == CR_SUCCESS && (Bytes < sizeof(WCHAR) || To[Bytes / sizeof(WCHAR) - 1]))
+        Result = CR_NO_SUCH_VALUE; /* not terminated */
+    if (Result != CR_SUCCESS)
+        To[0] = 0;
+    return Result;
+}
+
+void DeviceDescription(DEVINST Instance, WCHAR *To, DWORD Characters)
+{
+    PropertyReadString(Instance, &KeyFriendlyName, To, Characters);
 }
 
 LONG DeviceProblemStatus(DEVINST Instance)
@@ -132,9 +139,10 @@ LONG DeviceProblemStatus(DEVINST Instance)
     LONG Status = 0;
     DWORD Bytes = sizeof(Status);
 
-    return PropertyRead(Instance, &KeyProblemStatus, DEVPROP_TYPE_NTSTATUS, &Status, &Bytes)
-               ? Status
-               : 0;
+    if (PropertyRead(Instance, &KeyProblemStatus, DEVPROP_TYPE_NTSTATUS, &Status, &Bytes) !=
+        CR_SUCCESS)
+        return 0;
+    return Status;
 }
 
 static BOOL CreatorIsAlive(const CREATOR *Creator)
@@ -163,26 +171,37 @@ static DWORD CreatorThis(CREATOR *Creator)
     return Fail(GetLastError(), L"Reading the times of this process", NULL);
 }
 
-static void DeviceReadMark(DEVICE *Device)
+/* It is there, or it is not, or nobody can tell: then nothing may be done to the device. */
+static BOOL PropertyIsClear(CONFIGRET Result)
+{
+    return Result == CR_SUCCESS || Result == CR_NO_SUCH_VALUE || Result == CR_NO_SUCH_DEVINST;
+}
+
+static CONFIGRET DeviceReadMark(DEVICE *Device)
 {
     DEVPROP_BOOLEAN Persistent = DEVPROP_FALSE;
     DWORD Bytes = sizeof(Persistent);
 
-    Device->IsOurs = DeviceString(Device->Instance, &KeyName, Device->Name, NAME_CHARACTERS);
+    CONFIGRET Result =
+        PropertyReadString(Device->Instance, &KeyName, Device->Name, NAME_CHARACTERS);
+    Device->IsOurs = Result == CR_SUCCESS;
     if (!Device->IsOurs)
-        return;
-    Device->IsPersistent =
-        PropertyRead(Device->Instance, &KeyPersistent, DEVPROP_TYPE_BOOLEAN, &Persistent, &Bytes) &&
-        Persistent != DEVPROP_FALSE;
+        return PropertyIsClear(Result) ? CR_SUCCESS : Result;
+    Result =
+        PropertyRead(Device->Instance, &KeyPersistent, DEVPROP_TYPE_BOOLEAN, &Persistent, &Bytes);
+    Device->IsPersistent = Result == CR_SUCCESS && Persistent != DEVPROP_FALSE;
+    if (!PropertyIsClear(Result))
+        return Result;
     Bytes = sizeof(Device->Creator);
-    if (PropertyRead(Device->Instance, &KeyCreator, DEVPROP_TYPE_BINARY, &Device->Creator,
-                     &Bytes) &&
-        Bytes == sizeof(Device->Creator)) {
+    Result =
+        PropertyRead(Device->Instance, &KeyCreator, DEVPROP_TYPE_BINARY, &Device->Creator, &Bytes);
+    if (Result == CR_SUCCESS && Bytes == sizeof(Device->Creator)) {
         Device->IsCreatorAlive = CreatorIsAlive(&Device->Creator);
     } else {
         Device->Creator.ProcessId = 0;
         Device->IsCreatorAlive = TRUE;
     }
+    return PropertyIsClear(Result) ? CR_SUCCESS : Result;
 }
 
 /* CR_SUCCESS, CR_NO_SUCH_DEVINST, or a failure. */
@@ -216,8 +235,10 @@ DWORD DeviceRead(LPCWSTR InstanceId, DEVICE *Device)
         Device->IsPresent = FALSE; /* has gone since */
     if (!(Status & DN_HAS_PROBLEM))
         Device->Problem = 0;
-    DeviceReadMark(Device);
-    return ERROR_SUCCESS;
+    Result = DeviceReadMark(Device);
+    if (Result == CR_SUCCESS)
+        return ERROR_SUCCESS;
+    return Fail(CmError(Result), L"Reading whose device it is", InstanceId);
 }
 
 /*
@@ -660,7 +681,7 @@ DWORD DeviceTakeAway(const DEVICE *Device)
     /* A persistent one has to be made mortal first (nf-swdevice-swdevicesetlifetime), which takes a
      * handle; its creator may still have the only one. */
     if (Device->IsPresent && Device->IsPersistent && System.SwDeviceSetLifetime) {
-        DeviceString(Device->Instance, NULL, Description, 256);
+        DeviceDescription(Device->Instance, Description, 256);
         DEVICE_OPTIONS Options = {
             .Name = Device->Name, .Description = Description, .IsPersistent = TRUE};
         StringCopy(Options.Id, MAX_DEVICE_ID_LEN,

@@ -21,13 +21,15 @@ static const GUID ClassNet = {
 
 DWORD RandomBytes(void *To, DWORD Bytes)
 {
-    const DWORD Error = SystemNeed(Module_bcrypt);
+    const DWORD Error = SystemNeed(Module_bcrypt | Module_ntdll);
 
     if (Error)
         return Error;
-    if (System.BCryptGenRandom(NULL, To, Bytes, BCRYPT_USE_SYSTEM_PREFERRED_RNG) >= 0)
+    const NTSTATUS Status =
+        System.BCryptGenRandom(NULL, To, Bytes, BCRYPT_USE_SYSTEM_PREFERRED_RNG);
+    if (Status >= 0)
         return ERROR_SUCCESS;
-    return Fail(ERROR_GEN_FAILURE, L"Generating random bytes", NULL);
+    return Fail(System.RtlNtStatusToDosError(Status), L"Generating random bytes", NULL);
 }
 
 /* ---- What is in the store ---- */

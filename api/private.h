@@ -166,7 +166,7 @@ DWORD DeviceList(WCHAR **List); /* instance IDs of our enumerator, with those of
 DWORD DeviceRead(LPCWSTR InstanceId, DEVICE *Device);
 BOOL DeviceIsStale(const DEVICE *Device);
 LONG DeviceProblemStatus(DEVINST Instance);
-BOOL DeviceString(DEVINST Instance, const DEVPROPKEY *Key, WCHAR *To, DWORD Characters);
+void DeviceDescription(DEVINST Instance, WCHAR *To, DWORD Characters); /* "" when it has none */
 
 DWORD DeviceCreate(const DEVICE_OPTIONS *Options, ULONGLONG Deadline, HSWDEVICE *Device,
                    WCHAR *InstanceId /* MAX_DEVICE_ID_LEN */);
