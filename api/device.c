@@ -430,14 +430,14 @@ DWORD DeviceWaitReady(LPCWSTR InstanceId, ULONGLONG Deadline, CONNECTION *Interf
     return Error;
 }
 
-static DWORD DeviceWaitGone(LPCWSTR InstanceId)
+static DWORD DeviceWaitGone(LPCWSTR InstanceId, DWORD TimeoutMs)
 {
     DEVINST Instance;
     WATCH Watch;
 
     if (DeviceLocate(InstanceId, TRUE, &Instance) == CR_NO_SUCH_DEVINST)
         return ERROR_SUCCESS;
-    DWORD Error = WatchCreate(&Watch, InstanceId, DeadlineAfter(REMOVE_TIMEOUT_MS));
+    DWORD Error = WatchCreate(&Watch, InstanceId, DeadlineAfter(TimeoutMs));
     if (Error)
         return Error;
     while (DeviceLocate(InstanceId, TRUE, &Instance) != CR_NO_SUCH_DEVINST) {
@@ -661,13 +661,13 @@ DWORD DeviceRemove(HSWDEVICE Device, LPCWSTR InstanceId)
 {
     if (Device)
         System.SwDeviceClose(Device);
-    const DWORD Waited = Device ? DeviceWaitGone(InstanceId) : ERROR_SUCCESS;
+    const DWORD Waited = Device ? DeviceWaitGone(InstanceId, REMOVE_TIMEOUT_MS) : ERROR_SUCCESS;
     if (Waited)
         Warn(Waited);
     const DWORD Removed = DeviceUninstall(InstanceId);
     if (Removed)
         return Removed;
-    return DeviceWaitGone(InstanceId);
+    return DeviceWaitGone(InstanceId, FORCED_TIMEOUT_MS);
 }
 
 DWORD DeviceTakeAway(const DEVICE *Device)

@@ -201,12 +201,22 @@ static DWORD FolderMake(WCHAR *Path, SECURITY_ATTRIBUTES *Attributes)
     return Fail(GetLastError(), L"Creating a folder", Path);
 }
 
+/* Whether the publisher is trusted is for an administrator to say beforehand, not for whoever sits
+ * before the screen: a question to them becomes an error. The flag is the process's. */
 static DWORD StoreAdd(LPCWSTR Inf)
 {
     WCHAR Stored[MAX_PATH] = L"";
+    DWORD Error = ERROR_SUCCESS;
+    BOOL Before = TRUE;
 
+    if (System.SetupSetNonInteractiveMode)
+        Before = System.SetupSetNonInteractiveMode(TRUE);
     if (!System.SetupCopyOEMInfW(Inf, NULL, SPOST_NONE, 0, Stored, MAX_PATH, NULL, NULL))
-        return Fail(GetLastError(), L"Adding the driver package to the driver store", Inf);
+        Error = Fail(GetLastError(), L"Adding the driver package to the driver store", Inf);
+    if (!Before)
+        System.SetupSetNonInteractiveMode(FALSE);
+    if (Error)
+        return Error;
     Inform(L"Driver package added", Stored);
     return ERROR_SUCCESS;
 }

@@ -50,7 +50,8 @@ typedef struct CREATOR {
 #define GUID_CHARACTERS    39   /* "{8-4-4-4-12}" with NUL */
 #define LOCK_TIMEOUT_MS    60000
 #define READY_TIMEOUT_MS   15000 /* for a device and its interface, when the caller does not say */
-#define REMOVE_TIMEOUT_MS  15000
+#define REMOVE_TIMEOUT_MS  10000 /* for a device to go by itself */
+#define FORCED_TIMEOUT_MS  5000  /* and after Windows was told to remove it */
 #define NETWORK_TIMEOUT_MS 20000 /* for Windows to recognise a network */
 #define COM_TIMEOUT_MS     10000 /* for a service to answer */
 #define POLL_MS            100   /* a notification that is lost costs no more */

@@ -91,6 +91,7 @@
     X(setupapi, SetupDiGetDriverInfoDetailW)                                                       \
     X(setupapi, SetupDiOpenDeviceInfoW)                                                            \
     X(setupapi, SetupDiSetDeviceRegistryPropertyW)                                                 \
+    O(setupapi, SetupSetNonInteractiveMode) /* without it Windows might ask the user something */  \
     X(setupapi, SetupUninstallOEMInfW)                                                             \
     X(version, GetFileVersionInfoSizeW)                                                            \
     X(version, GetFileVersionInfoW)                                                                \
