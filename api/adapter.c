@@ -140,6 +140,8 @@ static DWORD OptionsCheck(const WINTUN_ADAPTER_OPTIONS *Options)
         return Invalid(L"Mtu");
     if (Options->Metric > 9999)
         return Invalid(L"Metric");
+    if (Options->TimeoutMs > READY_MAXIMUM_MS)
+        return Invalid(L"TimeoutMs");
     if (Options->AddressCount > 64 || (Options->AddressCount && !Options->Addresses))
         return Invalid(L"AddressCount");
     for (DWORD Index = 0; Index < Options->AddressCount; Index++) {

@@ -45,6 +45,12 @@ ULONGLONG DeadlineAfter(DWORD Milliseconds)
     return GetTickCount64() + Milliseconds;
 }
 
+void PollWait(HANDLE Event, DWORD Milliseconds)
+{
+    if (WaitForSingleObject(Event, Milliseconds) == WAIT_FAILED)
+        Sleep(Milliseconds); /* or the loop around would spin */
+}
+
 typedef struct WATCH {
     HANDLE Event;
     ULONGLONG Deadline;
@@ -98,7 +104,7 @@ static BOOL WatchWait(const WATCH *Watch)
     if (Now >= Watch->Deadline)
         return FALSE;
     const ULONGLONG Left = Watch->Deadline - Now;
-    WaitForSingleObject(Watch->Event, Left < POLL_MS ? (DWORD)Left : POLL_MS);
+    PollWait(Watch->Event, Left < POLL_MS ? (DWORD)Left : POLL_MS);
     return TRUE;
 }
 
@@ -230,9 +236,12 @@ DWORD DeviceRead(LPCWSTR InstanceId, DEVICE *Device)
     }
     if (Result != CR_SUCCESS)
         return Fail(CmError(Result), L"Looking for a device", InstanceId);
-    if (Device->IsPresent &&
-        System.CM_Get_DevNode_Status(&Status, &Device->Problem, Device->Instance, 0) != CR_SUCCESS)
-        Device->IsPresent = FALSE; /* has gone since */
+    if (Device->IsPresent)
+        Result = System.CM_Get_DevNode_Status(&Status, &Device->Problem, Device->Instance, 0);
+    if (Result == CR_NO_SUCH_DEVINST) /* has gone since */
+        Device->IsPresent = FALSE;
+    else if (Result != CR_SUCCESS)
+        return Fail(CmError(Result), L"Reading the status of a device", InstanceId);
     if (!(Status & DN_HAS_PROBLEM))
         Device->Problem = 0;
     Result = DeviceReadMark(Device);
@@ -251,41 +260,42 @@ BOOL DeviceIsStale(const DEVICE *Device)
            (!Device->IsPresent || (!Device->IsCreatorAlive && !Device->IsPersistent));
 }
 
+/* One attempt; CR_BUFFER_SMALL when the list has grown between the two calls. */
+static CONFIGRET DeviceListOnce(WCHAR **List)
+{
+    ULONG Characters = 0;
+
+    CONFIGRET Result = System.CM_Get_Device_ID_List_SizeW(&Characters, BRAND_INSTANCES,
+                                                          CM_GETIDLIST_FILTER_ENUMERATOR);
+    if (Result == CR_NO_SUCH_VALUE || Result == CR_NO_SUCH_REGISTRY_KEY ||
+        Result == CR_INVALID_DATA) /* no device yet, ever; the page does not say with which */
+        Characters = 0;
+    else if (Result != CR_SUCCESS)
+        return Result;
+    *List = MemoryAllocate((Characters + 2) * sizeof(WCHAR));
+    if (!*List)
+        return CR_OUT_OF_MEMORY;
+    if (Characters <= 1)
+        return CR_SUCCESS;
+    Result = System.CM_Get_Device_ID_ListW(BRAND_INSTANCES, *List, Characters,
+                                           CM_GETIDLIST_FILTER_ENUMERATOR);
+    if (Result != CR_SUCCESS) {
+        MemoryFree(*List);
+        *List = NULL;
+    }
+    return Result;
+}
+
 DWORD DeviceList(WCHAR **List)
 {
-    static const WCHAR Filter[] = BRAND_INSTANCES;
+    CONFIGRET Result = CR_BUFFER_SMALL;
 
     *List = NULL;
-    /* The list may grow between the two calls. */
-    for (DWORD Attempt = 0; Attempt < 16; Attempt++) {
-        ULONG Characters = 0;
-        CONFIGRET Result =
-            System.CM_Get_Device_ID_List_SizeW(&Characters, Filter, CM_GETIDLIST_FILTER_ENUMERATOR);
-        if (Result == CR_SUCCESS) {
-            MemoryFree(*List);
-            *List = MemoryAllocate((Characters + 2) * sizeof(WCHAR));
-            if (!*List)
-                return FailMemory();
-            if (Characters > 1)
-                Result = System.CM_Get_Device_ID_ListW(Filter, *List, Characters,
-                                                       CM_GETIDLIST_FILTER_ENUMERATOR);
-            if (Result == CR_SUCCESS)
-                return ERROR_SUCCESS;
-        } else if (Result == CR_NO_SUCH_VALUE || Result == CR_NO_SUCH_REGISTRY_KEY ||
-                   Result == CR_INVALID_DATA) {
-            /* An enumerator that has never had a device; the page does not say with which. */
-            *List = MemoryAllocate(2 * sizeof(WCHAR));
-            return *List ? ERROR_SUCCESS : FailMemory();
-        }
-        if (Result != CR_BUFFER_SMALL) {
-            MemoryFree(*List);
-            *List = NULL;
-            return Fail(CmError(Result), L"Listing devices", Filter);
-        }
-    }
-    MemoryFree(*List);
-    *List = NULL;
-    return Fail(ERROR_RETRY, L"Listing devices", Filter);
+    for (DWORD Attempt = 0; Attempt < 16 && Result == CR_BUFFER_SMALL; Attempt++)
+        Result = DeviceListOnce(List);
+    if (Result == CR_SUCCESS)
+        return ERROR_SUCCESS;
+    return Fail(CmError(Result), L"Listing devices", BRAND_INSTANCES);
 }
 
 /* ---- Its interface ---- */
@@ -701,8 +711,10 @@ DWORD DeviceCreate(const DEVICE_OPTIONS *Options, ULONGLONG Deadline, HSWDEVICE 
     WCHAR Expected[MAX_DEVICE_ID_LEN];
     DEVICE Left;
 
-    if (Options->SuggestedGuid)
-        Warn(DeviceSuggest(Options, Deadline));
+    if (Options->SuggestedGuid) { /* a wish: it may take no more than a third of the time */
+        const ULONGLONG Now = GetTickCount64();
+        Warn(DeviceSuggest(Options, Now < Deadline ? Now + (Deadline - Now) / 3 : Deadline));
+    }
     const DWORD Error = DeviceMake(Options, TRUE, Deadline, Device, InstanceId);
     if (!Error)
         return ERROR_SUCCESS;

@@ -57,7 +57,7 @@ static DWORD RowWait(const CONNECTION *Interface, ADDRESS_FAMILY Family, ULONGLO
             Error = ERROR_TIMEOUT;
             break;
         }
-        WaitForSingleObject(Event, POLL_MS);
+        PollWait(Event, POLL_MS);
     }
     if (Notification)
         System.CancelMibChangeNotify2(Notification); /* waits for callbacks (its page) */

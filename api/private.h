@@ -50,6 +50,7 @@ typedef struct CREATOR {
 #define GUID_CHARACTERS    39   /* "{8-4-4-4-12}" with NUL */
 #define LOCK_TIMEOUT_MS    60000
 #define READY_TIMEOUT_MS   15000 /* for a device and its interface, when the caller does not say */
+#define READY_MAXIMUM_MS   600000
 #define REMOVE_TIMEOUT_MS  10000 /* for a device to go by itself */
 #define FORCED_TIMEOUT_MS  5000  /* and after Windows was told to remove it */
 #define NETWORK_TIMEOUT_MS 20000 /* for Windows to recognise a network */
@@ -161,6 +162,7 @@ typedef struct DEVICE_OPTIONS {
 } DEVICE_OPTIONS;
 
 ULONGLONG DeadlineAfter(DWORD Milliseconds);
+void PollWait(HANDLE Event, DWORD Milliseconds); /* for the event, or so long */
 
 DWORD DeviceLoad(void);         /* what all functions here need */
 DWORD DeviceList(WCHAR **List); /* instance IDs of our enumerator, with those of absent devices */

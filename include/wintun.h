@@ -247,7 +247,8 @@ typedef struct {
                               1280; 0: as Windows decides */
     DWORD Metric;          /* of the interface, 1 to 9999; 0: as Windows decides */
     DWORD NetworkCategory; /* WINTUN_NETWORK_... */
-    DWORD TimeoutMs;       /* for the device and its interface together; 0: 15,000 */
+    DWORD TimeoutMs;       /* for the device and its interface together, at most 600,000;
+                              0: 15,000 */
     DWORD Reserved;        /* 0 */
 } WINTUN_ADAPTER_OPTIONS;
 
