@@ -625,8 +625,7 @@ static DWORD DeviceSuggest(const DEVICE_OPTIONS *Options, ULONGLONG Deadline)
 
 /* ---- Removing a device ---- */
 
-/* Removes what Windows remembers of a device. One that is gone already is success. */
-static DWORD DeviceUninstall(LPCWSTR InstanceId)
+static DWORD DeviceUninstallOnce(LPCWSTR InstanceId)
 {
     SP_DEVINFO_DATA Data = {.cbSize = sizeof(Data)};
     BOOL NeedsRestart = FALSE;
@@ -649,6 +648,19 @@ static DWORD DeviceUninstall(LPCWSTR InstanceId)
     if (NeedsRestart)
         Inform(L"Windows wants a restart to finish removing a device", InstanceId);
     return ERROR_SUCCESS;
+}
+
+/* Removes what Windows remembers of a device. One that is gone already is success, and one that
+ * does not go gets another chance: nobody else will come for it soon. */
+static DWORD DeviceUninstall(LPCWSTR InstanceId)
+{
+    DWORD Error = DeviceUninstallOnce(InstanceId);
+
+    for (DWORD Again = 0; Again < 2 && Error && Error != ERROR_ACCESS_DENIED; Again++) {
+        Sleep(POLL_MS);
+        Error = DeviceUninstallOnce(InstanceId);
+    }
+    return Error;
 }
 
 DWORD DevicePersist(HSWDEVICE Device, BOOL IsPersistent, LPCWSTR InstanceId)
