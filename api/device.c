@@ -238,9 +238,9 @@ DWORD DeviceRead(LPCWSTR InstanceId, DEVICE *Device)
         return Fail(CmError(Result), L"Looking for a device", InstanceId);
     if (Device->IsPresent)
         Result = System.CM_Get_DevNode_Status(&Status, &Device->Problem, Device->Instance, 0);
-    if (Result == CR_NO_SUCH_DEVINST) /* has gone since */
-        Device->IsPresent = FALSE;
-    else if (Result != CR_SUCCESS)
+    if (Result == CR_NO_SUCH_DEVINST)
+        Device->IsPresent = FALSE; /* has gone since */
+    else if (Result != CR_SUCCESS) /* alive or not, nobody knows: not for a clean-up to decide */
         return Fail(CmError(Result), L"Reading the status of a device", InstanceId);
     if (!(Status & DN_HAS_PROBLEM))
         Device->Problem = 0;
