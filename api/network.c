@@ -60,7 +60,7 @@ static DWORD RowWait(const CONNECTION *Interface, ADDRESS_FAMILY Family, ULONGLO
         PollWait(Event, POLL_MS);
     }
     if (Notification)
-        System.CancelMibChangeNotify2(Notification); /* waits for callbacks (its page) */
+        System.CancelMibChangeNotify2(Notification); /* waits: its page warns of the deadlock */
     CloseHandle(Event);
     return Error;
 }
