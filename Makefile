@@ -119,7 +119,8 @@ $(OUT)/$(1)/api/wintun.res: api/wintun.rc Makefile VERSION $(CATALOGS) \
 	echo '  resource $$@'
 	$$(RC) /nologo /C 65001 $$(TUN_DEFINES) '-DTUN_VERSION_TEXT="$$(VERSION)"' '-DPACKAGE="$(OUT)/$(1)"' \
 		$$(if $$(word 2,$$(PACKAGES_$(1))),'-DPACKAGE_ARM64="$(OUT)/arm64"') \
-		$$(if $$(CATALOGS),-DHAS_CATALOG) /fo $$@ $$<
+		$$(if $$(wildcard $(OUT)/$(1)/wintun.cat),-DHAS_CATALOG) \
+		$$(if $$(wildcard $(OUT)/arm64/wintun.cat),-DHAS_CATALOG_ARM64) /fo $$@ $$<
 $(OUT)/$(1)/wintun.dll: $$(patsubst %.c,$(OUT)/$(1)/%.obj,$$(wildcard api/*.c)) \
 		$(OUT)/$(1)/api/wintun.res $(OUT)/$(1)/kernel32.lib api/wintun.def
 	echo '  link     $$@'
