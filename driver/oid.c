@@ -6,6 +6,33 @@
  */
 #include "tun.h"
 
+static const ULONG MaxPacket = WINTUN_MAX_PACKET, MaxRing = WINTUN_RING_MAX_CAPACITY;
+static const ULONG NoVendor = 0x00FFFFFF, Version = TUN_VERSION_MAJOR << 16 | TUN_VERSION_MINOR;
+static const CHAR Description[] = "Wintun Tunnel";
+static const NDIS_INTERRUPT_MODERATION_PARAMETERS Moderation = {
+    .Header = {NDIS_OBJECT_TYPE_DEFAULT, NDIS_INTERRUPT_MODERATION_PARAMETERS_REVISION_1,
+               sizeof(Moderation)},
+    .InterruptModeration = NdisInterruptModerationNotSupported,
+};
+
+/* Queries whose answer is always the same. */
+static const struct {
+    NDIS_OID Oid;
+    ULONG Bytes;
+    const VOID *Answer;
+} Constants[] = {
+    {OID_GEN_MAXIMUM_TOTAL_SIZE, sizeof(MaxPacket), &MaxPacket},
+    {OID_GEN_TRANSMIT_BLOCK_SIZE, sizeof(MaxPacket), &MaxPacket},
+    {OID_GEN_RECEIVE_BLOCK_SIZE, sizeof(MaxPacket), &MaxPacket},
+    {OID_GEN_TRANSMIT_BUFFER_SPACE, sizeof(MaxRing), &MaxRing},
+    {OID_GEN_RECEIVE_BUFFER_SPACE, sizeof(MaxRing), &MaxRing},
+    {OID_GEN_VENDOR_ID, sizeof(NoVendor), &NoVendor},
+    {OID_GEN_VENDOR_DRIVER_VERSION, sizeof(Version), &Version},
+    {OID_GEN_VENDOR_DESCRIPTION, sizeof(Description), Description},
+    {OID_GEN_INTERRUPT_MODERATION, sizeof(Moderation), &Moderation},
+    {OID_PNP_QUERY_POWER, 0, ""},
+};
+
 /* A counter is cut for who has room for 32 bits only, and is told of the rest. */
 static NDIS_STATUS OidAnswer(NDIS_OID_REQUEST *Request, const VOID *Data, ULONG Bytes)
 {
@@ -44,72 +71,35 @@ static NDIS_STATUS OidAnswerStatistics(NDIS_OID_REQUEST *Request, const LONG64 v
 
 static NDIS_STATUS OidQuery(const TUN_ADAPTER *Adapter, NDIS_OID_REQUEST *Request)
 {
-    static const CHAR Description[] = "Wintun Tunnel";
-    static const NDIS_INTERRUPT_MODERATION_PARAMETERS Moderation = {
-        .Header = {NDIS_OBJECT_TYPE_DEFAULT, NDIS_INTERRUPT_MODERATION_PARAMETERS_REVISION_1,
-                   sizeof(Moderation)},
-        .InterruptModeration = NdisInterruptModerationNotSupported,
-    };
-    LONG64 Number = WINTUN_MAX_PACKET; /* little-endian, so that its first bytes are a ULONG */
-    ULONG Bytes = sizeof(ULONG);
+    const NDIS_OID Oid = Request->DATA.QUERY_INFORMATION.Oid;
+    const ULONG Counter = Oid == OID_GEN_XMIT_OK ? WintunToUserPackets : WintunToStackPackets;
+    const LONG64 Packets = ReadNoFence64(&Adapter->Counters[Counter]);
 
     Request->DATA.QUERY_INFORMATION.BytesWritten = 0;
-    switch (Request->DATA.QUERY_INFORMATION.Oid) {
-    case OID_GEN_MAXIMUM_TOTAL_SIZE:
-    case OID_GEN_TRANSMIT_BLOCK_SIZE:
-    case OID_GEN_RECEIVE_BLOCK_SIZE:
-        break;
-    case OID_GEN_TRANSMIT_BUFFER_SPACE:
-    case OID_GEN_RECEIVE_BUFFER_SPACE:
-        Number = WINTUN_RING_MAX_CAPACITY;
-        break;
-    case OID_GEN_VENDOR_ID:
-        Number = 0x00FFFFFF; /* none assigned */
-        break;
-    case OID_GEN_VENDOR_DRIVER_VERSION:
-        Number = TUN_VERSION_MAJOR << 16 | TUN_VERSION_MINOR;
-        break;
-    case OID_GEN_XMIT_OK:
-        Number = ReadNoFence64(&Adapter->Counters[WintunToUserPackets]);
-        Bytes = sizeof(Number);
-        break;
-    case OID_GEN_RCV_OK:
-        Number = ReadNoFence64(&Adapter->Counters[WintunToStackPackets]);
-        Bytes = sizeof(Number);
-        break;
-    case OID_GEN_VENDOR_DESCRIPTION:
-        return OidAnswer(Request, Description, sizeof(Description));
-    case OID_GEN_STATISTICS:
-        return OidAnswerStatistics(Request, Adapter->Counters);
-    case OID_GEN_INTERRUPT_MODERATION:
-        return OidAnswer(Request, &Moderation, sizeof(Moderation));
-    case OID_PNP_QUERY_POWER:
-        return NDIS_STATUS_SUCCESS;
-    default:
-        return NDIS_STATUS_NOT_SUPPORTED;
-    }
-    return OidAnswer(Request, &Number, Bytes);
+    for (ULONG Index = 0; Index < RTL_NUMBER_OF(Constants); Index++)
+        if (Constants[Index].Oid == Oid)
+            return OidAnswer(Request, Constants[Index].Answer, Constants[Index].Bytes);
+    if (Oid == OID_GEN_XMIT_OK || Oid == OID_GEN_RCV_OK)
+        return OidAnswer(Request, &Packets, sizeof(Packets));
+    return Oid == OID_GEN_STATISTICS ? OidAnswerStatistics(Request, Adapter->Counters)
+                                     : NDIS_STATUS_NOT_SUPPORTED;
 }
 
 /* Nothing that can be set changes anything here; before sleep, NDIS pauses the adapter itself. */
 static NDIS_STATUS OidSet(NDIS_OID_REQUEST *Request)
 {
+    const NDIS_OID Oid = Request->DATA.SET_INFORMATION.Oid;
     const UINT Bytes = Request->DATA.SET_INFORMATION.InformationBufferLength;
 
     Request->DATA.SET_INFORMATION.BytesRead = 0;
-    switch (Request->DATA.SET_INFORMATION.Oid) {
-    case OID_GEN_CURRENT_PACKET_FILTER:
-    case OID_GEN_CURRENT_LOOKAHEAD:
-    case OID_PNP_SET_POWER:
+    if (Oid == OID_GEN_INTERRUPT_MODERATION)
+        return NDIS_STATUS_INVALID_DATA;
+    if (Oid == OID_GEN_CURRENT_PACKET_FILTER || Oid == OID_GEN_CURRENT_LOOKAHEAD ||
+        Oid == OID_PNP_SET_POWER) {
         Request->DATA.SET_INFORMATION.BytesNeeded = sizeof(ULONG);
         if (Bytes != sizeof(ULONG))
             return NDIS_STATUS_INVALID_LENGTH;
-        break;
-    case OID_GEN_LINK_PARAMETERS:
-        break;
-    case OID_GEN_INTERRUPT_MODERATION:
-        return NDIS_STATUS_INVALID_DATA;
-    default:
+    } else if (Oid != OID_GEN_LINK_PARAMETERS) {
         return NDIS_STATUS_NOT_SUPPORTED;
     }
     Request->DATA.SET_INFORMATION.BytesRead = Bytes;
