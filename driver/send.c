@@ -16,34 +16,14 @@ static const NDIS_STATUS LossStatus[] = {
     [WintunToUserInaccessible] = NDIS_STATUS_FAILURE,
 };
 
-/* The driver's field of a NET_BUFFER, its own until the chain goes back: a packet to be carried. */
-typedef struct TUN_PACKET {
-    struct TUN_PACKET *Next;
-    NET_BUFFER *Nb;
-    NET_BUFFER_LIST *Nbl;
-    ULONG Bytes; /* of its record */
-} TUN_PACKET;
 C_ASSERT(sizeof(TUN_PACKET) <= RTL_FIELD_SIZE(NET_BUFFER, MiniportReserved));
 
-/* What is left of a chain on its way. */
-typedef struct TUN_CHAIN {
-    TUN_ADAPTER *Adapter;
-    TUN_PACKET *First;
-    ULONG Budget; /* bytes to try for in the next turn */
-} TUN_CHAIN;
-
 /* One cause, one counter; a list keeps the reason of the first packet it lost. */
-static VOID PacketLose(TUN_ADAPTER *Adapter, NET_BUFFER_LIST *Nbl, ULONG Reason)
+static VOID PacketLose(TUN_ADAPTER *Adapter, NET_BUFFER_LIST *Nbl, ULONG Loss)
 {
-    Count(Adapter, Reason, 1);
+    Count(Adapter, Loss, 1);
     if (NET_BUFFER_LIST_STATUS(Nbl) == NDIS_STATUS_SUCCESS)
-        NET_BUFFER_LIST_STATUS(Nbl) = LossStatus[Reason];
-}
-
-static VOID ChainLose(TUN_CHAIN *Chain, const TUN_PACKET *End, ULONG Reason)
-{
-    for (; Chain->First != End; Chain->First = Chain->First->Next)
-        PacketLose(Chain->Adapter, Chain->First->Nbl, Reason);
+        NET_BUFFER_LIST_STATUS(Nbl) = LossStatus[Loss];
 }
 
 /*
@@ -70,76 +50,58 @@ static BOOLEAN PacketCopy(const NET_BUFFER *Nb, UCHAR *To)
     return TRUE;
 }
 
-/* Why a packet cannot be carried, or 0. */
-static ULONG PacketRefusal(const NET_BUFFER *Nb)
+/* Measures the lists, once, and chains what is to be carried: nothing, when Refusal says why. */
+static TUN_PACKET *ChainMake(TUN_ADAPTER *Adapter, NET_BUFFER_LIST *Nbl, NDIS_STATUS Status,
+                             ULONG Refusal)
 {
-    if (NET_BUFFER_DATA_LENGTH(Nb) > WINTUN_MAX_PACKET)
-        return WintunToUserTooLong;
-    return PacketCopy(Nb, NULL) ? 0 : WintunToUserInaccessible;
-}
-
-/* Measures the lists, once, and chains what is to be carried. Refusal: nothing is, for that reason.
- */
-static VOID ChainMake(TUN_CHAIN *Chain, NET_BUFFER_LIST *Nbl, NDIS_STATUS Status, ULONG Refusal)
-{
-    TUN_PACKET **Last = &Chain->First;
+    TUN_PACKET *First = NULL, **Last = &First;
 
     for (; Nbl; Nbl = NET_BUFFER_LIST_NEXT_NBL(Nbl)) {
         NET_BUFFER_LIST_STATUS(Nbl) = Status;
         for (NET_BUFFER *Nb = NET_BUFFER_LIST_FIRST_NB(Nbl); Nb; Nb = NET_BUFFER_NEXT_NB(Nb)) {
-            const ULONG Reason = Refusal ? Refusal : PacketRefusal(Nb);
-            if (Reason) {
-                PacketLose(Chain->Adapter, Nbl, Reason);
-            } else {
-                *Last = (TUN_PACKET *)NET_BUFFER_MINIPORT_RESERVED(Nb);
-                **Last = (TUN_PACKET){NULL, Nb, Nbl, RingRecordBytes(NET_BUFFER_DATA_LENGTH(Nb))};
-                Last = &(*Last)->Next;
+            ULONG Loss = Refusal;
+            if (!Loss && NET_BUFFER_DATA_LENGTH(Nb) > WINTUN_MAX_PACKET)
+                Loss = WintunToUserTooLong;
+            else if (!Loss && !PacketCopy(Nb, NULL))
+                Loss = WintunToUserInaccessible;
+            if (Loss) {
+                PacketLose(Adapter, Nbl, Loss);
+                continue;
             }
+            *Last = (TUN_PACKET *)NET_BUFFER_MINIPORT_RESERVED(Nb);
+            **Last = (TUN_PACKET){NULL, Nbl, RingRecordBytes(NET_BUFFER_DATA_LENGTH(Nb))};
+            Last = &(*Last)->Next;
         }
     }
+    return First;
 }
 
-/* Fills the room with the packets up to End. */
-static VOID ChainCopy(TUN_CHAIN *Chain, const TUN_PACKET *End, TUN_RING *Ring, TUN_ROOM *Room)
+/* Carries the next packets, or loses one that has no room: also for want of a session. Answers what
+ * is left. */
+static TUN_PACKET *ChainTurn(TUN_ADAPTER *Adapter, TUN_RING *Ring, TUN_PACKET *Packet)
 {
-    ULONG Offset = Room->Start, Packets = 0, Bytes = 0;
-
-    for (; Chain->First != End; Chain->First = Chain->First->Next, Packets++) {
-        const ULONG Size = NET_BUFFER_DATA_LENGTH(Chain->First->Nb);
-        WriteULongNoFence((ULONG volatile *)(Ring->Data + Offset), Size);
-        PacketCopy(Chain->First->Nb, Ring->Data + Offset + WINTUN_RING_RECORD);
-        Offset = (Offset + Chain->First->Bytes) & (Ring->Capacity - 1);
-        Bytes += Size;
-    }
-    Count(Chain->Adapter, WintunToUserPackets, Packets);
-    Count(Chain->Adapter, WintunToUserBytes, Bytes);
-    if (RingCommit(Ring, Room) && Ring->TailMoved) {
-        KeSetEvent(Ring->TailMoved, EVENT_INCREMENT, FALSE);
-        Count(Chain->Adapter, WintunToUserSignals, 1);
-    }
-}
-
-/*
- * Carries the next packets: as many as the budget allows, and at least one. When they do not fit,
- * half as many are tried, so that in the end only what does not fit alone is dropped.
- */
-static VOID ChainTurn(TUN_CHAIN *Chain, TUN_RING *Ring)
-{
-    const TUN_PACKET *End = Chain->First;
-    ULONG Bytes = 0;
     TUN_ROOM Room;
+    ULONG Loss = WintunToUserNoSession, Packets = 0, Bytes = 0;
+    TUN_PACKET *End = Ring ? RingReserve(Ring, Packet, &Room, &Loss) : Packet;
 
-    do {
-        Bytes += End->Bytes;
-        End = End->Next;
-    } while (End && Bytes + End->Bytes <= Chain->Budget);
-    const TUN_RESULT Result = RingReserve(Ring, Bytes, &Room);
-    if (Result == RingDone)
-        ChainCopy(Chain, End, Ring, &Room);
-    else if (Result == RingFull && Chain->First->Next != End)
-        Chain->Budget = Bytes / 2;
-    else
-        ChainLose(Chain, End, Result == RingFull ? WintunToUserFull : WintunToUserCorrupt);
+    if (End == Packet) {
+        PacketLose(Adapter, Packet->Nbl, Loss);
+        return Packet->Next;
+    }
+    for (ULONG Offset = Room.Start; Packet != End; Packet = Packet->Next, Packets++) {
+        const NET_BUFFER *Nb = CONTAINING_RECORD(Packet, NET_BUFFER, MiniportReserved);
+        WriteULongNoFence((ULONG volatile *)(Ring->Data + Offset), NET_BUFFER_DATA_LENGTH(Nb));
+        PacketCopy(Nb, Ring->Data + Offset + WINTUN_RING_RECORD);
+        Offset = (Offset + Packet->Bytes) & (Ring->Capacity - 1);
+        Bytes += NET_BUFFER_DATA_LENGTH(Nb);
+    }
+    Count(Adapter, WintunToUserPackets, Packets);
+    Count(Adapter, WintunToUserBytes, Bytes);
+    if (RingCommit(Ring, &Room) && Ring->TailMoved) {
+        KeSetEvent(Ring->TailMoved, EVENT_INCREMENT, FALSE);
+        Count(Adapter, WintunToUserSignals, 1);
+    }
+    return End;
 }
 
 /*
@@ -152,25 +114,20 @@ VOID SendNetBufferLists(NDIS_HANDLE Context, NET_BUFFER_LIST *First, NDIS_PORT_N
                         ULONG SendFlags)
 {
     TUN_ADAPTER *Adapter = Context;
-    TUN_CHAIN Chain = {.Adapter = Adapter, .Budget = TUN_TURN_BYTES};
     const KIRQL Irql = KeRaiseIrqlToDpcLevel();
     const BOOLEAN IsFlowing = ExAcquireRundownProtectionCacheAware(Adapter->FlowGate);
     const BOOLEAN IsRemoved = ReadNoFence(&Adapter->IsRemoved) != FALSE;
-    ULONG Refusal = IsFlowing && !IsRemoved ? 0 : WintunToUserPaused;
+    TUN_PACKET *Packet =
+        ChainMake(Adapter, First, IsRemoved ? NDIS_STATUS_NOT_ACCEPTED : NDIS_STATUS_SUCCESS,
+                  IsFlowing && !IsRemoved ? 0 : WintunToUserPaused);
 
-    if (!Refusal && !ReadNoFence(&Adapter->LinkWanted))
-        Refusal = WintunToUserNoSession;
-    ChainMake(&Chain, First, IsRemoved ? NDIS_STATUS_NOT_ACCEPTED : NDIS_STATUS_SUCCESS, Refusal);
-    while (Chain.First) {
+    while (Packet) {
         TUN_SESSION *Session = GateEnter(Adapter);
-        if (Session) {
-            ChainTurn(&Chain, &Session->ToUser);
+        Packet = ChainTurn(Adapter, Session ? &Session->ToUser : NULL, Packet);
+        if (Session)
             GateLeave(Adapter);
-        } else {
-            ChainLose(&Chain, NULL, WintunToUserNoSession);
-        }
     }
-    if (!Refusal && ReadNoFence(&Adapter->ReadSession))
+    if (IsFlowing && ReadNoFence(&Adapter->ReadSession))
         ReadsPump(Adapter);
     NdisMSendNetBufferListsComplete(Adapter->Handle, First,
                                     NDIS_SEND_COMPLETE_FLAGS_DISPATCH_LEVEL);

@@ -39,6 +39,13 @@
      Driver.NdisVersion < NDIS_RUNTIME_VERSION_##Version ? NDIS_SIZEOF_##Name##_REVISION_##Old     \
                                                          : NDIS_SIZEOF_##Name##_REVISION_##New}
 
+/* The driver's field of a NET_BUFFER, its own until the chain goes back: a packet to be carried. */
+typedef struct TUN_PACKET {
+    struct TUN_PACKET *Next;
+    NET_BUFFER_LIST *Nbl;
+    ULONG Bytes; /* of its record */
+} TUN_PACKET;
+
 /* Room in a ring that a sender is filling: lives on its stack. */
 typedef struct TUN_ROOM {
     LIST_ENTRY Entry;
@@ -133,26 +140,33 @@ FORCEINLINE ULONG RingRecordBytes(ULONG Bytes)
 }
 
 /*
- * Producer, at DISPATCH_LEVEL: takes room for Bytes. Head is read under the lock that orders the
- * rooms: read before it, another sender's room would not be subtracted and unread records would be
- * overwritten. The acquire pairs with the release by which the consumer gives up the bytes before
- * Head.
+ * Producer, at DISPATCH_LEVEL: takes room for as many packets of the chain as fit, for one turn.
+ * Answers the first that has none; Loss, should it be First, says why. Head is read under the lock
+ * that orders the rooms: read before it, another sender's room would not be subtracted and unread
+ * records would be overwritten. The acquire pairs with the release by which the consumer gives up
+ * the bytes before Head.
  */
-FORCEINLINE TUN_RESULT RingReserve(_Inout_ TUN_RING *Ring, ULONG Bytes, _Out_ TUN_ROOM *Room)
+FORCEINLINE TUN_PACKET *RingReserve(_Inout_ TUN_RING *Ring, _In_ TUN_PACKET *First,
+                                    _Out_ TUN_ROOM *Room, _Out_ ULONG *Loss)
 {
+    TUN_PACKET *End = First;
+    ULONG Taken = 0;
+
     KeAcquireSpinLockAtDpcLevel(&Ring->Lock);
     const ULONG Head = ReadULongAcquire(Ring->Head);
-    const ULONG Free = (Head - Ring->Cursor - WINTUN_RING_ALIGNMENT) & (Ring->Capacity - 1);
-    TUN_RESULT Result = Bytes <= Free ? RingDone : RingFull;
-    if (Head >= Ring->Capacity || Head % WINTUN_RING_ALIGNMENT)
-        Result = RingCorrupt;
-    if (Result == RingDone) {
+    const BOOLEAN IsCorrupt = Head >= Ring->Capacity || Head % WINTUN_RING_ALIGNMENT;
+    const ULONG Free =
+        IsCorrupt ? 0 : (Head - Ring->Cursor - WINTUN_RING_ALIGNMENT) & (Ring->Capacity - 1);
+    *Loss = IsCorrupt ? WintunToUserCorrupt : WintunToUserFull;
+    for (; End && Taken < TUN_TURN_BYTES && End->Bytes <= Free - Taken; End = End->Next)
+        Taken += End->Bytes;
+    if (End != First) {
         Room->Start = Ring->Cursor;
-        Ring->Cursor = (Ring->Cursor + Bytes) & (Ring->Capacity - 1);
+        Ring->Cursor = (Ring->Cursor + Taken) & (Ring->Capacity - 1);
         InsertTailList(&Ring->Open, &Room->Entry);
     }
     KeReleaseSpinLockFromDpcLevel(&Ring->Lock);
-    return Result;
+    return End;
 }
 
 /*

@@ -54,6 +54,18 @@ static TUN_RING view_of(WINTUN_RING *ring, ULONG capacity, ULONG cursor)
                       .Cursor = cursor};
 }
 
+/* Room for one record. */
+static TUN_RESULT reserve(TUN_RING *ring, ULONG bytes, TUN_ROOM *room)
+{
+    TUN_PACKET packet = {.Bytes = bytes};
+    ULONG loss;
+
+    if (RingReserve(ring, &packet, room, &loss) == NULL)
+        return RingDone;
+    CHECK(loss == WintunToUserCorrupt || loss == WintunToUserFull);
+    return loss == WintunToUserFull ? RingFull : RingCorrupt;
+}
+
 /* The producer's and the consumer's view, as two drivers would have them. */
 struct ends {
     struct area area;
@@ -115,7 +127,7 @@ static void carry(struct ends *e, ULONG capacity, ULONG bytes)
     ULONG got;
 
     CHECK_EQ(RingPeek(&e->out, &packet, &got), RingEmpty);
-    CHECK_EQ(RingReserve(&e->in, record(bytes), &room), RingDone);
+    CHECK_EQ(reserve(&e->in, record(bytes), &room), RingDone);
     CHECK_EQ(room.Start, before);
     CHECK_EQ(e->area.ring->Tail, before); /* nothing is seen before its commit */
     write_packet(e->in.Data + room.Start, bytes, bytes);
@@ -185,7 +197,7 @@ TEST(room_is_what_is_free_less_one_unit)
                 e.in.Cursor = (offset + used) % MIN;
                 if (wanted < 4)
                     continue;
-                CHECK_EQ(RingReserve(&e.in, (ULONG)wanted, &room),
+                CHECK_EQ(reserve(&e.in, (ULONG)wanted, &room),
                          wanted <= free ? RingDone : RingFull);
                 CHECK_EQ(e.in.Cursor,
                          wanted <= free ? (offset + used + wanted) % MIN : (offset + used) % MIN);
@@ -201,7 +213,7 @@ static void commit_in_order(struct ends *e, const int *order, int count)
     TUN_ROOM rooms[6];
 
     for (int i = 0; i < count; i++) {
-        CHECK_EQ(RingReserve(&e->in, record((ULONG)i * 5), &rooms[i]), RingDone);
+        CHECK_EQ(reserve(&e->in, record((ULONG)i * 5), &rooms[i]), RingDone);
         starts[i + 1] = e->in.Cursor;
     }
     for (int i = 0, prefix = 0; i < count; i++) {
@@ -285,7 +297,7 @@ TEST(head_that_cannot_be_gives_no_room)
             const TUN_RESULT expected = !valid                      ? RingCorrupt
                                         : 0x10004 <= MIN - 4 - used ? RingDone
                                                                     : RingFull;
-            CHECK_EQ(RingReserve(&e.in, 0x10004, &room), expected);
+            CHECK_EQ(reserve(&e.in, 0x10004, &room), expected);
             CHECK_EQ(e.in.Cursor, expected == RingDone ? (cursors[c] + 0x10004) % MIN : cursors[c]);
             CHECK_EQ(IsListEmpty(&e.in.Open), expected != RingDone);
         }
@@ -375,7 +387,7 @@ static void produce(struct history *h, int slot)
 
     if (m->next - m->first >= 4000)
         return;
-    CHECK_EQ(RingReserve(&h->ends.in, record(bytes), &h->rooms[slot]), fits ? RingDone : RingFull);
+    CHECK_EQ(reserve(&h->ends.in, record(bytes), &h->rooms[slot]), fits ? RingDone : RingFull);
     if (!fits)
         return;
     CHECK_EQ(h->rooms[slot].Start, m->reserved % MIN);
@@ -605,7 +617,7 @@ static void drivers_producer(void *context)
     KeRaiseIrqlToDpcLevel();
     for (ULONG n = 0; n < TRAFFIC;) {
         const ULONG bytes = traffic_bytes(n);
-        const TUN_RESULT result = RingReserve(&s->to_user, record(bytes), &room);
+        const TUN_RESULT result = reserve(&s->to_user, record(bytes), &room);
         CHECK(result == RingDone || result == RingFull);
         if (result == RingFull) {
             sched_yield();
