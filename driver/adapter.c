@@ -7,8 +7,8 @@
  * Nonpaged memory: an idle adapter has its structure (0.9 KiB, with room for a session), two gates
  * (a cache line per processor each) and an empty pool of lists, below 16 KiB with 64 processors.
  * With its first session comes a thread. A session of rings has two MDLs, one of files a ring of
- * 1.1 MiB; receive buffers are made as packets come, at most 1,024 of 2 KiB and 64 of 64 KiB, and
- * go with the session.
+ * 1.1 MiB; receive buffers are made as packets come, at most 2 MiB and a batch, and go with the
+ * session.
  */
 #include "tun.h"
 
@@ -132,10 +132,9 @@ NDIS_STATUS AdapterInitialize(NDIS_HANDLE Handle, NDIS_HANDLE DriverContext,
         return NDIS_STATUS_RESOURCES;
     Adapter->References = 1;
     Adapter->Handle = Handle;
-    for (ULONG Class = 0; Class < RTL_NUMBER_OF(Adapter->Classes); Class++) {
-        KeInitializeSpinLock(&Adapter->Classes[Class].Lock);
-        InitializeListHead(&Adapter->Classes[Class].Free);
-    }
+    KeInitializeSpinLock(&Adapter->BufferLock);
+    InitializeListHead(&Adapter->Buffers[FALSE]);
+    InitializeListHead(&Adapter->Buffers[TRUE]);
     NDIS_STATUS Status = AdapterCreate(Adapter);
     if (Status == NDIS_STATUS_SUCCESS)
         Status = AdapterSetAttributes(Adapter);

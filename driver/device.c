@@ -112,25 +112,21 @@ static NTSTATUS FileJoin(TUN_FILE *File, KPROCESSOR_MODE Mode)
 
 /* ---- Bundles ---- */
 
-static ULONG BundleRecordBytes(ULONG Size)
+/* Whether the framing is right, which is that of a ring but for its unit; Ring is at the first
+ * record then. */
+static BOOLEAN BundleOpen(TUN_RING *Ring)
 {
-    return (sizeof(WINTUN_BUNDLE_RECORD) + Size + WINTUN_BUNDLE_ALIGNMENT - 1) &
-           ~(WINTUN_BUNDLE_ALIGNMENT - 1);
-}
+    const UCHAR *Packet;
+    ULONG Size;
 
-/* Bytes of the first record, and its packet's; 0 when it is malformed. Size is read once. */
-ULONG BundleRecord(const UCHAR *Bundle, ULONG Left, ULONG *Size)
-{
-    const WINTUN_BUNDLE_RECORD *Record = (const WINTUN_BUNDLE_RECORD *)Bundle;
-
-    if (Left < sizeof(*Record))
-        return 0;
-    *Size = ReadULongNoFence((const ULONG volatile *)&Record->Size);
-    if (*Size > WINTUN_MAX_PACKET || Record->Reserved[0] || Record->Reserved[1] ||
-        Record->Reserved[2])
-        return 0;
-    const ULONG Bytes = BundleRecordBytes(*Size);
-    return Bytes <= Left ? Bytes : 0;
+    while (RingPeek(Ring, &Packet, &Size)) {
+        const uint32_t *Reserved = ((const WINTUN_BUNDLE_RECORD *)Packet - 1)->Reserved;
+        if (Reserved[0] || Reserved[1] || Reserved[2])
+            return FALSE;
+        RingPass(Ring, Size);
+    }
+    Ring->Cursor = 0;
+    return !Ring->HasEnded;
 }
 
 /* As many whole packets as fit; the caller has seen that there is one, and any one fits. */
@@ -139,8 +135,8 @@ static ULONG BundleFill(TUN_RING *Ring, UCHAR *Bundle, ULONG Room)
     const UCHAR *Packet;
     ULONG Size, Used = 0;
 
-    while (RingPeek(Ring, &Packet, &Size) == RingDone) {
-        const ULONG Bytes = BundleRecordBytes(Size);
+    while (RingPeek(Ring, &Packet, &Size)) {
+        const ULONG Bytes = RecordBytes(WINTUN_BUNDLE_ALIGNMENT, Size);
         if (Bytes > Room - Used)
             break;
         UCHAR *Record = Bundle + Used;
@@ -249,7 +245,7 @@ static BOOLEAN ReadServe(TUN_ADAPTER *Adapter)
     TUN_SESSION *Session = GateEnter(Adapter);
     if (!Session)
         return FALSE;
-    if (Session->Kind == WintunSessionFile && RingPeek(&Session->Read, &Packet, &Size) == RingDone)
+    if (Session->Kind == WintunSessionFile && RingPeek(&Session->Read, &Packet, &Size))
         Irp = IoCsqRemoveNextIrp(&Adapter->Csq, NULL);
     if (Irp)
         Used = BundleFill(&Session->Read,
@@ -363,22 +359,22 @@ static NTSTATUS FileRead(TUN_FILE *File, IRP *Irp, ULONG Bytes)
  */
 static NTSTATUS FileWrite(TUN_FILE *File, IRP *Irp, ULONG Bytes)
 {
-    const UCHAR *Bundle = NULL;
+    TUN_RING Bundle = {.Head = NULL,
+                       .Tail = &Bytes,
+                       .Capacity = 2 * WINTUN_BUNDLE_MAX_WRITE,
+                       .Unit = WINTUN_BUNDLE_ALIGNMENT};
 
     if (Bytes > WINTUN_BUNDLE_MAX_WRITE)
         return STATUS_INVALID_PARAMETER;
     if (Bytes)
-        Bundle = MmGetSystemAddressForMdlSafe(Irp->MdlAddress, Driver.MapPriority);
-    if (Bytes && !Bundle)
+        Bundle.Data = MmGetSystemAddressForMdlSafe(Irp->MdlAddress, Driver.MapPriority);
+    if (Bytes && !Bundle.Data)
         return STATUS_INSUFFICIENT_RESOURCES;
-    for (ULONG At = 0, Record, Size; At < Bytes; At += Record) {
-        Record = BundleRecord(Bundle + At, Bytes - At, &Size);
-        if (!Record)
-            return STATUS_INVALID_PARAMETER;
-    }
+    if (Bytes && !BundleOpen(&Bundle))
+        return STATUS_INVALID_PARAMETER;
     NTSTATUS Status = FileJoin(File, Irp->RequestorMode);
     if (NT_SUCCESS(Status))
-        ReceiveBundle(File->Adapter, Bundle, Bytes);
+        ReceiveBundle(File->Adapter, &Bundle);
     return Status;
 }
 

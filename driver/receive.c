@@ -7,155 +7,157 @@
  */
 #include "tun.h"
 
-#define TUN_SPINS 256U /* looks before the worker sleeps: some 20 us */
+#define TUN_SPINS       256U  /* looks before the worker sleeps: some 20 us */
+#define TUN_BATCH_LISTS 64U   /* most packets in one indication */
+#define TUN_SMALL       2000U /* bytes that a small buffer holds; a large one holds any packet */
+#define TUN_KEPT        0x200000L /* bytes of buffers that the stack may keep, give or take a batch */
 
 /* A packet on its way through the stack. The MDL begins at the packet: nothing is before it. */
 typedef struct TUN_BUFFER {
     LIST_ENTRY Entry; /* while free */
-    ULONG Size, Class;
-    MDL *Mdl; /* ours; a filter may have put another in front of it */
+    MDL *Mdl;         /* ours; a filter may have put another in front of it */
+    ULONG Room;       /* bytes of Data */
     DECLSPEC_ALIGN(16) UCHAR Data[];
 } TUN_BUFFER;
 
-/* Low: with no more than that left, the stack is lent lists only for the time of the indication. */
-static const struct {
-    ULONG Bytes;
-    LONG Most, Low;
-} Classes[] = {{2032 - sizeof(TUN_BUFFER), 1024, TUN_BATCH}, {0x10000, 64, 8}};
-
 /* Packets that are copied at once, and then indicated at once. */
-typedef struct TUN_COPIES {
+typedef struct TUN_BATCH {
     TUN_ADAPTER *Adapter;
-    TUN_BUFFER *Buffers[TUN_BATCH];
-    ULONG Taken, Seen, Bytes;
-    BOOLEAN IsFlowing, IsLow; /* flowing: has references for TUN_BATCH lists and for the call */
+    NET_BUFFER_LIST *First, **Last;
+    ULONG Packets, Bytes, Lists, Ipv4;
+    BOOLEAN IsFlowing; /* has references to the flow gate for all lists and for the call */
     KIRQL Irql;
-} TUN_COPIES;
+} TUN_BATCH;
 
-/* ---- Buffers ---- */
-
-static TUN_BUFFER *BufferCreate(ULONG Class)
-{
-    const ULONG Bytes = Classes[Class].Bytes;
-    TUN_BUFFER *Buffer = PoolAlloc(sizeof(*Buffer) + Bytes);
-    MDL *Mdl = Buffer ? IoAllocateMdl(Buffer->Data, Bytes, FALSE, FALSE, NULL) : NULL;
-
-    if (!Mdl) {
-        PoolFree(Buffer);
-        return NULL;
-    }
-    MmBuildMdlForNonPagedPool(Mdl);
-    Buffer->Mdl = Mdl;
-    Buffer->Class = Class;
-    return Buffer;
-}
+/* ---- Buffers: made when first needed, reused, bounded; freed without a session ---- */
 
 static VOID BufferDestroy(TUN_BUFFER *Buffer)
 {
-    IoFreeMdl(Buffer->Mdl);
+    if (Buffer && Buffer->Mdl)
+        IoFreeMdl(Buffer->Mdl);
     PoolFree(Buffer);
 }
 
-/* Under the flow gate, so that halt, which follows pause, finds every buffer given back. */
-static TUN_BUFFER *BufferTake(TUN_ADAPTER *Adapter, ULONG Bytes, BOOLEAN *IsLow)
+static TUN_BUFFER *BufferCreate(ULONG Room)
 {
-    const ULONG Class = Bytes > Classes[0].Bytes;
-    TUN_CLASS *From = &Adapter->Classes[Class];
-    const LONG InUse = InterlockedIncrement(&From->InUse);
-    TUN_BUFFER *Buffer = NULL;
+    TUN_BUFFER *Buffer = PoolAlloc(sizeof(*Buffer) + Room);
 
-    if (InUse <= Classes[Class].Most) {
-        LIST_ENTRY *Entry = ExInterlockedRemoveHeadList(&From->Free, &From->Lock);
-        Buffer = Entry ? CONTAINING_RECORD(Entry, TUN_BUFFER, Entry) : BufferCreate(Class);
+    if (Buffer)
+        Buffer->Mdl = IoAllocateMdl(Buffer->Data, Room, FALSE, FALSE, NULL);
+    if (!Buffer || !Buffer->Mdl) {
+        BufferDestroy(Buffer);
+        return NULL;
     }
-    if (!Buffer)
-        InterlockedDecrement(&From->InUse);
-    *IsLow |= !Buffer || InUse > Classes[Class].Most - Classes[Class].Low;
+    MmBuildMdlForNonPagedPool(Buffer->Mdl);
+    Buffer->Room = Room;
     return Buffer;
 }
 
-/* The stack may have had it longer than its session lived: then nobody waits for it here. */
-static VOID BufferPut(TUN_ADAPTER *Adapter, TUN_BUFFER *Buffer)
+static TUN_BUFFER *BufferPop(TUN_ADAPTER *Adapter, BOOLEAN IsLarge)
 {
-    TUN_CLASS *To = &Adapter->Classes[Buffer->Class];
+    LIST_ENTRY *Entry =
+        ExInterlockedRemoveHeadList(&Adapter->Buffers[IsLarge], &Adapter->BufferLock);
 
-    InterlockedDecrement(&To->InUse);
-    if (ReadNoFence(&Adapter->LinkWanted))
-        ExInterlockedInsertHeadList(&To->Free, &Buffer->Entry, &To->Lock);
-    else
-        BufferDestroy(Buffer);
+    return Entry ? CONTAINING_RECORD(Entry, TUN_BUFFER, Entry) : NULL;
 }
 
 /* Frees what no session needs. */
 VOID ReceiveTrim(TUN_ADAPTER *Adapter)
 {
-    for (ULONG Class = 0; Class < RTL_NUMBER_OF(Classes);) {
-        TUN_CLASS *From = &Adapter->Classes[Class];
-        LIST_ENTRY *Entry = ExInterlockedRemoveHeadList(&From->Free, &From->Lock);
-        if (Entry)
-            BufferDestroy(CONTAINING_RECORD(Entry, TUN_BUFFER, Entry));
-        else
-            Class++;
-    }
+    for (TUN_BUFFER *Buffer = BufferPop(Adapter, FALSE); Buffer; Buffer = BufferPop(Adapter, FALSE))
+        BufferDestroy(Buffer);
+    for (TUN_BUFFER *Buffer = BufferPop(Adapter, TRUE); Buffer; Buffer = BufferPop(Adapter, TRUE))
+        BufferDestroy(Buffer);
+}
+
+/* The stack may have had it longer than its session lived. As both here and at a session's end
+ * there is a full fence in between (InterlockedAdd, InterlockedExchange), it is found by one of
+ * them. */
+static VOID BufferPut(TUN_ADAPTER *Adapter, TUN_BUFFER *Buffer)
+{
+    const LONG Room = (LONG)Buffer->Room;
+
+    ExInterlockedInsertHeadList(&Adapter->Buffers[Buffer->Room > TUN_SMALL], &Buffer->Entry,
+                                &Adapter->BufferLock);
+    InterlockedAdd(&Adapter->BufferBytes, -Room);
+    if (!ReadNoFence(&Adapter->LinkWanted))
+        ReceiveTrim(Adapter);
+}
+
+/* Under the flow gate, so that halt, which follows pause, finds every buffer given back. */
+static TUN_BUFFER *BufferTake(TUN_ADAPTER *Adapter, ULONG Bytes)
+{
+    const BOOLEAN IsLarge = Bytes > TUN_SMALL;
+    TUN_BUFFER *Buffer = BufferPop(Adapter, IsLarge);
+
+    if (!Buffer)
+        Buffer = BufferCreate(IsLarge ? WINTUN_MAX_PACKET : TUN_SMALL);
+    if (Buffer)
+        InterlockedAdd(&Adapter->BufferBytes, (LONG)Buffer->Room);
+    return Buffer;
 }
 
 /* ---- Batches ---- */
 
-static VOID BatchBegin(TUN_COPIES *Batch, TUN_ADAPTER *Adapter)
+static VOID BatchBegin(TUN_BATCH *Batch, TUN_ADAPTER *Adapter)
 {
-    Batch->Adapter = Adapter;
-    Batch->Taken = Batch->Seen = Batch->Bytes = 0;
-    Batch->IsLow = FALSE;
+    *Batch = (TUN_BATCH){.Adapter = Adapter, .Last = &Batch->First};
     Batch->Irql = KeRaiseIrqlToDpcLevel();
-    Batch->IsFlowing = ExAcquireRundownProtectionCacheAwareEx(Adapter->FlowGate, TUN_BATCH + 1);
-}
-
-/* FALSE: not taken, this batch must go first; it is full, or has the last free buffers. */
-static BOOLEAN BatchAdd(TUN_COPIES *Batch, const UCHAR *Packet, ULONG Bytes)
-{
-    if (Batch->Seen == TUN_BATCH || Batch->Bytes >= TUN_TURN_BYTES)
-        return FALSE;
-    TUN_BUFFER *Buffer = Batch->IsFlowing ? BufferTake(Batch->Adapter, Bytes, &Batch->IsLow) : NULL;
-    if (Buffer) {
-        RtlCopyMemory(Buffer->Data, Packet, Bytes);
-        Buffer->Size = Bytes;
-        Batch->Buffers[Batch->Taken++] = Buffer;
-    } else if (Batch->Taken) {
-        return FALSE;
-    } else {
-        Count(Batch->Adapter, Batch->IsFlowing ? WintunToStackNoMemory : WintunToStackPaused, 1);
-    }
-    Batch->Seen++;
-    Batch->Bytes += Bytes;
-    return TRUE;
+    Batch->IsFlowing =
+        ExAcquireRundownProtectionCacheAwareEx(Adapter->FlowGate, TUN_BATCH_LISTS + 1);
 }
 
 /*
  * Makes a list for a copied packet, its version read from the copy, which nobody else can change.
- * NULL, and counted, when it is no IP packet or there is no memory.
+ * Counted and given back when it is no IP packet or there is no memory.
  */
-static NET_BUFFER_LIST *BufferEnlist(TUN_ADAPTER *Adapter, TUN_BUFFER *Buffer)
+static VOID BatchEnlist(TUN_BATCH *Batch, TUN_BUFFER *Buffer, ULONG Bytes)
 {
-    const BOOLEAN IsIpv4 = Buffer->Size >= 20 && Buffer->Data[0] >> 4 == 4;
-    const BOOLEAN IsIp = IsIpv4 || (Buffer->Size >= 40 && Buffer->Data[0] >> 4 == 6);
+    const BOOLEAN IsIpv4 = Bytes >= 20 && Buffer->Data[0] >> 4 == 4;
+    const BOOLEAN IsIp = IsIpv4 || (Bytes >= 40 && Buffer->Data[0] >> 4 == 6);
     NET_BUFFER_LIST *Nbl = NULL;
 
     Buffer->Mdl->Next = NULL;
     if (IsIp)
-        Nbl = NdisAllocateNetBufferAndNetBufferList(Adapter->Lists, 0, 0, Buffer->Mdl, 0,
-                                                    Buffer->Size);
+        Nbl = NdisAllocateNetBufferAndNetBufferList(Batch->Adapter->Lists, 0, 0, Buffer->Mdl, 0,
+                                                    Bytes);
     if (!Nbl) {
-        Count(Adapter, IsIp ? WintunToStackNoMemory : WintunToStackNotIp, 1);
-        BufferPut(Adapter, Buffer);
-        return NULL;
+        Count(Batch->Adapter, IsIp ? WintunToStackNoMemory : WintunToStackNotIp, 1);
+        BufferPut(Batch->Adapter, Buffer);
+        return;
     }
     NET_BUFFER_LIST_STATUS(Nbl) = NDIS_STATUS_SUCCESS;
     NET_BUFFER_LIST_MINIPORT_RESERVED(Nbl)[0] = Buffer;
     NET_BUFFER_LIST_INFO(Nbl, NetBufferListFrameType) =
         (PVOID)(ULONG_PTR)(IsIpv4 ? 0x0008 : 0xDD86);
     NdisSetNblFlag(Nbl, IsIpv4 ? NDIS_NBL_FLAGS_IS_IPV4 : NDIS_NBL_FLAGS_IS_IPV6);
-    Nbl->SourceHandle = Adapter->Handle;
-    return Nbl;
+    Nbl->SourceHandle = Batch->Adapter->Handle;
+    *Batch->Last = Nbl;
+    Batch->Last = &NET_BUFFER_LIST_NEXT_NBL(Nbl);
+    Batch->Lists++;
+    Batch->Ipv4 += IsIpv4;
+    Batch->Bytes += Bytes;
+}
+
+/* Copies records until there are no more or the batch is full. */
+static VOID BatchFill(TUN_BATCH *Batch, TUN_RING *Ring)
+{
+    const UCHAR *Packet;
+    ULONG Bytes;
+
+    for (ULONG Copied = 0; Batch->Packets < TUN_BATCH_LISTS && Copied < TUN_TURN_BYTES &&
+                           RingPeek(Ring, &Packet, &Bytes);
+         Copied += Bytes, Batch->Packets++) {
+        TUN_BUFFER *Buffer = Batch->IsFlowing ? BufferTake(Batch->Adapter, Bytes) : NULL;
+        if (Buffer) {
+            RtlCopyMemory(Buffer->Data, Packet, Bytes);
+            BatchEnlist(Batch, Buffer, Bytes);
+        } else {
+            Count(Batch->Adapter, Batch->IsFlowing ? WintunToStackNoMemory : WintunToStackPaused,
+                  1);
+        }
+        RingPass(Ring, Bytes);
+    }
 }
 
 /*
@@ -177,59 +179,46 @@ VOID ReceiveReturn(NDIS_HANDLE Context, NET_BUFFER_LIST *Nbl, ULONG ReturnFlags)
 }
 
 /*
- * Indicates the batch and gives back the rest. A list that the stack keeps also keeps one of the
- * references to the flow gate. With the resources flag all are ours again when the call returns, in
- * the chain that they were in (ProtocolReceiveNetBufferLists: "must restore the original linked
- * list").
+ * Indicates the batch. A list that the stack keeps also keeps one of the references to the flow
+ * gate. When it has kept enough, lists are lent: with the resources flag all are ours again when
+ * the call returns, in the chain that they were in (ProtocolReceiveNetBufferLists: "must restore
+ * the original linked list").
  */
-static VOID BatchEnd(TUN_COPIES *Batch)
+static VOID BatchEnd(TUN_BATCH *Batch)
 {
     TUN_ADAPTER *Adapter = Batch->Adapter;
-    NET_BUFFER_LIST *First = NULL, **Last = &First;
-    ULONG Lists = 0, Bytes = 0, Ipv4 = 0;
-    ULONG Flags =
-        NDIS_RECEIVE_FLAGS_DISPATCH_LEVEL | (Batch->IsLow ? NDIS_RECEIVE_FLAGS_RESOURCES : 0);
+    const BOOLEAN IsLent = ReadNoFence(&Adapter->BufferBytes) > TUN_KEPT;
+    ULONG Flags = NDIS_RECEIVE_FLAGS_DISPATCH_LEVEL | (IsLent ? NDIS_RECEIVE_FLAGS_RESOURCES : 0);
 
-    for (ULONG Index = 0; Index < Batch->Taken; Index++) {
-        *Last = BufferEnlist(Adapter, Batch->Buffers[Index]);
-        if (!*Last)
-            continue;
-        Last = &NET_BUFFER_LIST_NEXT_NBL(*Last);
-        Lists++;
-        Bytes += Batch->Buffers[Index]->Size;
-        Ipv4 += Batch->Buffers[Index]->Data[0] >> 4 == 4;
-    }
-    if (Lists) {
-        Count(Adapter, WintunToStackPackets, Lists);
-        Count(Adapter, WintunToStackBytes, Bytes);
+    if (Batch->Ipv4 == 0 || Batch->Ipv4 == Batch->Lists)
+        Flags |= NDIS_RECEIVE_FLAGS_SINGLE_ETHER_TYPE;
+    if (Batch->Lists) {
+        Count(Adapter, WintunToStackPackets, Batch->Lists);
+        Count(Adapter, WintunToStackBytes, Batch->Bytes);
         Count(Adapter, WintunToStackIndications, 1);
-        Flags |= Ipv4 == 0 || Ipv4 == Lists ? NDIS_RECEIVE_FLAGS_SINGLE_ETHER_TYPE : 0;
-        NdisMIndicateReceiveNetBufferLists(Adapter->Handle, First, 0, Lists, Flags);
-        if (Batch->IsLow)
-            ReceiveReturn(Adapter, First, 0);
+        NdisMIndicateReceiveNetBufferLists(Adapter->Handle, Batch->First, 0, Batch->Lists, Flags);
+        if (IsLent)
+            ReceiveReturn(Adapter, Batch->First, 0);
     }
     if (Batch->IsFlowing)
-        ExReleaseRundownProtectionCacheAwareEx(Adapter->FlowGate, TUN_BATCH + 1 - Lists);
+        ExReleaseRundownProtectionCacheAwareEx(Adapter->FlowGate,
+                                               TUN_BATCH_LISTS + 1 - Batch->Lists);
     KeLowerIrql(Batch->Irql);
 }
 
 /* ---- Where packets come from ---- */
 
-/* A framed bundle. Its program may change it meanwhile, so each record is checked again when used.
- */
-VOID ReceiveBundle(TUN_ADAPTER *Adapter, const UCHAR *Bundle, ULONG Left)
+/* A bundle that was written. Its program may change it meanwhile: what is malformed then, and what
+ * follows it, is lost. */
+VOID ReceiveBundle(TUN_ADAPTER *Adapter, TUN_RING *Bundle)
 {
-    TUN_COPIES Batch;
+    TUN_BATCH Batch;
 
-    for (ULONG Bytes, Record = 1; Record; BatchEnd(&Batch)) {
+    do {
         BatchBegin(&Batch, Adapter);
-        Record = BundleRecord(Bundle, Left, &Bytes);
-        while (Record && BatchAdd(&Batch, Bundle + sizeof(WINTUN_BUNDLE_RECORD), Bytes)) {
-            Bundle += Record;
-            Left -= Record;
-            Record = BundleRecord(Bundle, Left, &Bytes);
-        }
-    }
+        BatchFill(&Batch, Bundle);
+        BatchEnd(&Batch);
+    } while (Batch.Packets);
 }
 
 /*
@@ -238,42 +227,32 @@ VOID ReceiveBundle(TUN_ADAPTER *Adapter, const UCHAR *Bundle, ULONG Left)
  * Tail and its load of Alertable: should there be something after all, it is found here. Only then
  * the client is told otherwise, so that one without a fence cannot hide a packet from the look
  * after the bounded sleep. Moved is the client's event, referenced since the session may end
- * meanwhile, or NULL.
+ * meanwhile; it stays as it is when there is none.
  */
-static BOOLEAN RingDrain(TUN_ADAPTER *Adapter, KEVENT **Moved)
+static BOOLEAN RingDrain(TUN_ADAPTER *Adapter, PVOID *Moved)
 {
-    TUN_COPIES Batch;
-    const UCHAR *Packet;
-    ULONG Bytes;
+    TUN_BATCH Batch;
 
     BatchBegin(&Batch, Adapter);
     TUN_SESSION *Session = GateEnter(Adapter);
-    if (Session && Session->Kind == WintunSessionRings && !Session->ToStack.HasEnded) {
+    if (Session && Session->Kind == WintunSessionRings) {
         TUN_RING *Ring = &Session->ToStack;
         if (Moved) {
-            Ring->IsArmed = TRUE;
             WriteNoFence(Ring->Alertable, TRUE);
             KeMemoryBarrier();
+            ObReferenceObject(Ring->TailMoved);
             *Moved = Ring->TailMoved;
-            ObReferenceObject(*Moved);
         }
-        TUN_RESULT Result = RingPeek(Ring, &Packet, &Bytes);
-        if (Ring->IsArmed && Result != RingEmpty) {
-            Ring->IsArmed = FALSE;
+        BatchFill(&Batch, Ring);
+        if (Batch.Packets)
             WriteNoFence(Ring->Alertable, FALSE);
-        }
-        while (Result == RingDone && BatchAdd(&Batch, Packet, Bytes)) {
-            RingPass(Ring, Bytes);
-            Result = RingPeek(Ring, &Packet, &Bytes);
-        }
-        Ring->HasEnded = Result == RingCorrupt;
-        if (Batch.Seen || Ring->HasEnded)
+        if (Batch.Packets || Ring->HasEnded)
             RingRelease(Ring);
     }
     if (Session)
         GateLeave(Adapter);
     BatchEnd(&Batch);
-    return Batch.Seen != 0;
+    return Batch.Packets != 0;
 }
 
 /*
@@ -286,17 +265,15 @@ static BOOLEAN WorkerSleep(TUN_ADAPTER *Adapter, BOOLEAN IsBounded)
 {
     LARGE_INTEGER Timeout = {.QuadPart = -10 * 10000LL};
     PVOID Objects[] = {&Adapter->Kick, NULL};
-    KEVENT *Moved = NULL;
     NTSTATUS Status = STATUS_SUCCESS;
 
-    if (!RingDrain(Adapter, &Moved)) {
-        Objects[1] = Moved;
-        Status = KeWaitForMultipleObjects(Moved ? 2 : 1, Objects, WaitAny, Executive, KernelMode,
-                                          FALSE, Moved && IsBounded ? &Timeout : NULL, NULL);
-    }
-    if (Moved) {
-        KeClearEvent(Moved);
-        ObDereferenceObject(Moved);
+    if (!RingDrain(Adapter, &Objects[1]))
+        Status =
+            KeWaitForMultipleObjects(Objects[1] ? 2 : 1, Objects, WaitAny, Executive, KernelMode,
+                                     FALSE, Objects[1] && IsBounded ? &Timeout : NULL, NULL);
+    if (Objects[1]) {
+        KeClearEvent(Objects[1]);
+        ObDereferenceObject(Objects[1]);
     }
     Count(Adapter, WintunToStackWakeups, Status == STATUS_WAIT_1);
     return Status != STATUS_TIMEOUT;

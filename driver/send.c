@@ -69,7 +69,8 @@ static TUN_PACKET *ChainMake(TUN_ADAPTER *Adapter, NET_BUFFER_LIST *Nbl, NDIS_ST
                 continue;
             }
             *Last = (TUN_PACKET *)NET_BUFFER_MINIPORT_RESERVED(Nb);
-            **Last = (TUN_PACKET){NULL, Nbl, RingRecordBytes(NET_BUFFER_DATA_LENGTH(Nb))};
+            **Last = (TUN_PACKET){NULL, Nbl,
+                                  RecordBytes(WINTUN_RING_ALIGNMENT, NET_BUFFER_DATA_LENGTH(Nb))};
             Last = &(*Last)->Next;
         }
     }
@@ -91,7 +92,7 @@ static TUN_PACKET *ChainTurn(TUN_ADAPTER *Adapter, TUN_RING *Ring, TUN_PACKET *P
     for (ULONG Offset = Room.Start; Packet != End; Packet = Packet->Next, Packets++) {
         const NET_BUFFER *Nb = CONTAINING_RECORD(Packet, NET_BUFFER, MiniportReserved);
         WriteULongNoFence((ULONG volatile *)(Ring->Data + Offset), NET_BUFFER_DATA_LENGTH(Nb));
-        PacketCopy(Nb, Ring->Data + Offset + WINTUN_RING_RECORD);
+        PacketCopy(Nb, Ring->Data + Offset + Ring->Unit);
         Offset = (Offset + Packet->Bytes) & (Ring->Capacity - 1);
         Bytes += NET_BUFFER_DATA_LENGTH(Nb);
     }

@@ -25,6 +25,7 @@ VOID RingCreate(TUN_RING *Ring, UCHAR *Base, ULONG Capacity)
     Ring->Alertable = (LONG volatile *)(Base + offsetof(WINTUN_RING, Alertable));
     Ring->Data = Base + sizeof(WINTUN_RING);
     Ring->Capacity = Capacity;
+    Ring->Unit = WINTUN_RING_ALIGNMENT;
     KeInitializeSpinLock(&Ring->Lock);
     InitializeListHead(&Ring->Open);
 }

@@ -10,12 +10,13 @@
  *   TUN_ADAPTER.FlowGate rundown, DISPATCH what NDIS waits for when it pauses the adapter
  *   TUN_RING.Lock        spin, DISPATCH    Cursor and Open of a ring to the user; after: RingGate
  *   TUN_ADAPTER.ReadLock spin, DISPATCH    pending reads; after: Driver.Mutex, RingGate
- *   TUN_CLASS.Lock       spin, any         free receive buffers; after: both gates
+ *   TUN_ADAPTER.BufferLock spin, any     free receive buffers; after: both gates
  *
  * The gates are held at DISPATCH_LEVEL only: a thread of a program that were suspended inside one
  * would make pause, or the end of a session, wait for user mode. The ring gate is open while there
- * is a session and is never held across a call into NDIS or the completion of an IRP. The flow gate
- * is open while NDIS lets the adapter run; each list that the stack holds has a reference to it.
+ * is a session and is never held across an indication or the completion of an IRP, where anybody's
+ * code may run. The flow gate is open while NDIS lets the adapter run; each list that the stack
+ * holds has a reference to it.
  */
 #pragma once
 
@@ -24,7 +25,6 @@
 
 #define TUN_TAG           0x6E757477U /* "wtun" in memory */
 #define TUN_TURN_BYTES    0x40000U    /* most that is copied between ring and stack at a time */
-#define TUN_BATCH         64U         /* most packets in one receive indication */
 #define TUN_PUMP_TURNS    4U          /* reads that a sender completes before the worker does */
 #define TUN_FILE_CAPACITY 0x100000U   /* of the ring behind ReadFile */
 #define TUN_MEMBER_CLOSED 2           /* instead of a session's Id: the file is cleaned up */
@@ -53,20 +53,21 @@ typedef struct TUN_ROOM {
 } TUN_ROOM;
 
 /*
- * The driver's view of a ring. What Head, Tail, Alertable and Data point at is shared with a
- * program that may write anything there at any time; all else is the driver's own.
+ * The driver's view of a ring, or of a written bundle. What Head, Tail, Alertable and Data point at
+ * is shared with a program that may write anything there at any time; all else is the driver's own.
  */
 typedef struct TUN_RING {
     ULONG volatile *Head, *Tail;
     LONG volatile *Alertable;
     UCHAR *Data;
-    ULONG Capacity;            /* power of two; constant */
-    ULONG Cursor;              /* producer: next Tail, guarded by Lock; consumer: next Head */
-    KSPIN_LOCK Lock;           /* producer only */
-    LIST_ENTRY Open;           /* producer only: rooms being filled, oldest first; Lock */
-    BOOLEAN HasEnded, IsArmed; /* consumer only: the program broke it; Alertable was set */
-    MDL *Mdl;                  /* the program's pages, locked; NULL: memory of the driver's own */
-    KEVENT *TailMoved;         /* referenced; NULL: none */
+    ULONG Capacity;    /* power of two; constant */
+    ULONG Unit;        /* what records are aligned to, and begin with before the packet; constant */
+    ULONG Cursor;      /* producer: next Tail, guarded by Lock; consumer: next Head */
+    KSPIN_LOCK Lock;   /* producer only */
+    LIST_ENTRY Open;   /* producer only: rooms being filled, oldest first; Lock */
+    BOOLEAN HasEnded;  /* consumer only: the program broke it */
+    MDL *Mdl;          /* the program's pages, locked; NULL: memory of the driver's own */
+    KEVENT *TailMoved; /* referenced; NULL: none */
 } TUN_RING;
 
 /* An adapter's session. All zero while there is none, but for what SessionMap is making. */
@@ -78,13 +79,6 @@ typedef struct TUN_SESSION {
     UCHAR *Memory;                  /* file: the ring */
     TUN_RING ToUser, ToStack, Read; /* Read, of a file session: the readers' view of ToUser */
 } TUN_SESSION;
-
-/* Receive buffers of one size: made when first needed, reused, bounded; freed without a session. */
-typedef struct TUN_CLASS {
-    LIST_ENTRY Free;
-    KSPIN_LOCK Lock;
-    LONG volatile InUse; /* atomic */
-} TUN_CLASS;
 
 /* A miniport instance. After halt it is the shell that open files refer to, with both gates shut.
  */
@@ -109,8 +103,10 @@ typedef struct TUN_ADAPTER {
     KEVENT CompatClosed, Kick, LinkSettled;
     LONG volatile LinkWanted; /* atomic */
     LONG LinkIs;              /* as last indicated; the worker's own */
-    TUN_CLASS Classes[2];     /* small and large */
-    IO_CSQ Csq;               /* pending reads */
+    KSPIN_LOCK BufferLock;
+    LIST_ENTRY Buffers[2];     /* free receive buffers, small and large; BufferLock */
+    LONG volatile BufferBytes; /* of receive buffers in use; atomic */
+    IO_CSQ Csq;                /* pending reads */
     KSPIN_LOCK ReadLock;
     LIST_ENTRY Reads;          /* ReadLock */
     LONG volatile ReadSession; /* whose files may queue reads; 0: none; ReadLock */
@@ -132,11 +128,10 @@ extern TUN_DRIVER Driver;
 
 /* ---- The verbs of a ring: nothing else touches its indices, but to end it ---- */
 
-typedef enum TUN_RESULT { RingDone, RingEmpty, RingFull, RingCorrupt } TUN_RESULT;
-
-FORCEINLINE ULONG RingRecordBytes(ULONG Bytes)
+/* Of a packet of Bytes, with what is before it and the padding behind it. */
+FORCEINLINE ULONG RecordBytes(ULONG Unit, ULONG Bytes)
 {
-    return (WINTUN_RING_RECORD + Bytes + WINTUN_RING_ALIGNMENT - 1) & ~(WINTUN_RING_ALIGNMENT - 1);
+    return (Unit + Bytes + Unit - 1) & ~(Unit - 1);
 }
 
 /*
@@ -154,9 +149,8 @@ FORCEINLINE TUN_PACKET *RingReserve(_Inout_ TUN_RING *Ring, _In_ TUN_PACKET *Fir
 
     KeAcquireSpinLockAtDpcLevel(&Ring->Lock);
     const ULONG Head = ReadULongAcquire(Ring->Head);
-    const BOOLEAN IsCorrupt = Head >= Ring->Capacity || Head % WINTUN_RING_ALIGNMENT;
-    const ULONG Free =
-        IsCorrupt ? 0 : (Head - Ring->Cursor - WINTUN_RING_ALIGNMENT) & (Ring->Capacity - 1);
+    const BOOLEAN IsCorrupt = Head >= Ring->Capacity || Head % Ring->Unit;
+    const ULONG Free = IsCorrupt ? 0 : (Head - Ring->Cursor - Ring->Unit) & (Ring->Capacity - 1);
     *Loss = IsCorrupt ? WintunToUserCorrupt : WintunToUserFull;
     for (; End && Taken < TUN_TURN_BYTES && End->Bytes <= Free - Taken; End = End->Next)
         Taken += End->Bytes;
@@ -187,27 +181,30 @@ FORCEINLINE BOOLEAN RingCommit(_Inout_ TUN_RING *Ring, _Inout_ TUN_ROOM *Room)
 }
 
 /*
- * Consumer: the record at the cursor. Tail and Size are read once each and checked as read; the
- * packet itself may still change. The acquire pairs with the producer's release of Tail.
+ * Consumer: the record at the cursor. FALSE when there is none, also because the ring is corrupt
+ * and has ended. Tail and Size are read once each and checked as read; the packet itself may still
+ * change. The acquire pairs with the producer's release of Tail.
  */
-FORCEINLINE TUN_RESULT RingPeek(_In_ const TUN_RING *Ring, _Outptr_ const UCHAR **Packet,
-                                _Out_ ULONG *Bytes)
+FORCEINLINE BOOLEAN RingPeek(_Inout_ TUN_RING *Ring, _Outptr_ const UCHAR **Packet,
+                             _Out_ ULONG *Bytes)
 {
     const ULONG Tail = ReadULongAcquire(Ring->Tail);
     const ULONG Used = (Tail - Ring->Cursor) & (Ring->Capacity - 1);
     if (Ring->HasEnded || Tail == Ring->Cursor)
-        return RingEmpty;
-    if (Tail >= Ring->Capacity || Used < WINTUN_RING_RECORD)
-        return RingCorrupt;
+        return FALSE;
+    Ring->HasEnded = Tail >= Ring->Capacity || Used < Ring->Unit;
+    if (Ring->HasEnded)
+        return FALSE;
     *Bytes = ReadULongNoFence((ULONG volatile *)(Ring->Data + Ring->Cursor));
-    *Packet = Ring->Data + Ring->Cursor + WINTUN_RING_RECORD;
-    return *Bytes > WINTUN_MAX_PACKET || RingRecordBytes(*Bytes) > Used ? RingCorrupt : RingDone;
+    *Packet = Ring->Data + Ring->Cursor + Ring->Unit;
+    Ring->HasEnded = *Bytes > WINTUN_MAX_PACKET || RecordBytes(Ring->Unit, *Bytes) > Used;
+    return !Ring->HasEnded;
 }
 
 /* Consumer: passes the record that was peeked; RingRelease gives up all that was passed. */
 FORCEINLINE VOID RingPass(_Inout_ TUN_RING *Ring, ULONG Bytes)
 {
-    Ring->Cursor = (Ring->Cursor + RingRecordBytes(Bytes)) & (Ring->Capacity - 1);
+    Ring->Cursor = (Ring->Cursor + RecordBytes(Ring->Unit, Bytes)) & (Ring->Capacity - 1);
 }
 
 FORCEINLINE VOID RingRelease(_Inout_ TUN_RING *Ring)
@@ -274,7 +271,7 @@ MINIPORT_SEND_NET_BUFFER_LISTS SendNetBufferLists;
 /* receive.c */
 KSTART_ROUTINE ReceiveWorker;
 MINIPORT_RETURN_NET_BUFFER_LISTS ReceiveReturn;
-VOID ReceiveBundle(_In_ TUN_ADAPTER *Adapter, _In_ const UCHAR *Bundle, ULONG Bytes);
+VOID ReceiveBundle(_In_ TUN_ADAPTER *Adapter, _Inout_ TUN_RING *Bundle);
 VOID ReceiveTrim(_Inout_ TUN_ADAPTER *Adapter);
 
 /* device.c */
@@ -284,7 +281,6 @@ BOOLEAN DeviceOwns(_In_opt_ const FILE_OBJECT *File);
 NTSTATUS DeviceCheckAccess(_In_opt_ const TUN_ADAPTER *Adapter, SECURITY_SUBJECT_CONTEXT *Subject,
                            ACCESS_MASK Desired, KPROCESSOR_MODE Mode);
 NTSTATUS DeviceComplete(_In_ IRP *Irp, NTSTATUS Status, ULONG_PTR Information);
-ULONG BundleRecord(_In_ const UCHAR *Bundle, ULONG Left, _Out_ ULONG *Size);
 VOID ReadsCreate(_Inout_ TUN_ADAPTER *Adapter);
 VOID ReadsAllow(_Inout_ TUN_ADAPTER *Adapter, LONG SessionId);
 VOID ReadsPump(_In_ TUN_ADAPTER *Adapter);

@@ -107,10 +107,10 @@ static void write_consumer(struct program *p, const struct variant *v)
     if (v->no_acquire) /* and may then look at the packet first */
         add(p, (struct instruction){.kind = LOAD, .place = DATA});
     add(p, (struct instruction){.kind = JUMP, .action = TO_CALM});
-    if (v->stays_armed)
-        add(p, disarm);
     if (!v->no_acquire)
         add(p, (struct instruction){.kind = LOAD, .place = DATA});
+    if (v->stays_armed)
+        add(p, disarm);
     add(p, (struct instruction){.kind = JUMP, .action = CHECK_PACKET});
     p->calm = p->length;
     add(p, (struct instruction){.kind = STORE, .place = ALERT, .value = 1});

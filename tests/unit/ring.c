@@ -51,19 +51,36 @@ static TUN_RING view_of(WINTUN_RING *ring, ULONG capacity, ULONG cursor)
                       .Alertable = (LONG volatile *)&ring->Alertable,
                       .Data = (UCHAR *)(ring + 1),
                       .Capacity = capacity,
+                      .Unit = WINTUN_RING_ALIGNMENT,
                       .Cursor = cursor};
 }
 
+/* What a verb says, in one word. */
+enum result { DONE, EMPTY, FULL, CORRUPT };
+
 /* Room for one record. */
-static TUN_RESULT reserve(TUN_RING *ring, ULONG bytes, TUN_ROOM *room)
+static enum result reserve(TUN_RING *ring, ULONG bytes, TUN_ROOM *room)
 {
     TUN_PACKET packet = {.Bytes = bytes};
     ULONG loss;
 
     if (RingReserve(ring, &packet, room, &loss) == NULL)
-        return RingDone;
+        return DONE;
     CHECK(loss == WintunToUserCorrupt || loss == WintunToUserFull);
-    return loss == WintunToUserFull ? RingFull : RingCorrupt;
+    return loss == WintunToUserFull ? FULL : CORRUPT;
+}
+
+/* A ring that is corrupt has ended; it is mended, so that a test can look again. */
+static enum result peek(TUN_RING *ring, const UCHAR **packet, ULONG *bytes)
+{
+    const bool has_ended = ring->HasEnded;
+
+    if (RingPeek(ring, packet, bytes))
+        return DONE;
+    if (has_ended || !ring->HasEnded)
+        return EMPTY;
+    ring->HasEnded = FALSE;
+    return CORRUPT;
 }
 
 /* The producer's and the consumer's view, as two drivers would have them. */
@@ -126,14 +143,14 @@ static void carry(struct ends *e, ULONG capacity, ULONG bytes)
     TUN_ROOM room;
     ULONG got;
 
-    CHECK_EQ(RingPeek(&e->out, &packet, &got), RingEmpty);
-    CHECK_EQ(reserve(&e->in, record(bytes), &room), RingDone);
+    CHECK_EQ(peek(&e->out, &packet, &got), EMPTY);
+    CHECK_EQ(reserve(&e->in, record(bytes), &room), DONE);
     CHECK_EQ(room.Start, before);
     CHECK_EQ(e->area.ring->Tail, before); /* nothing is seen before its commit */
     write_packet(e->in.Data + room.Start, bytes, bytes);
     CHECK(RingCommit(&e->in, &room));
     CHECK_EQ(e->area.ring->Tail, after);
-    CHECK_EQ(RingPeek(&e->out, &packet, &got), RingDone);
+    CHECK_EQ(peek(&e->out, &packet, &got), DONE);
     CHECK_EQ(got, bytes);
     CHECK(packet == e->out.Data + before + 4);
     check_packet(packet, bytes, bytes);
@@ -141,7 +158,7 @@ static void carry(struct ends *e, ULONG capacity, ULONG bytes)
     CHECK_EQ(e->area.ring->Head, before); /* nothing is given up before its release */
     RingRelease(&e->out);
     CHECK_EQ(e->area.ring->Head, after);
-    CHECK_EQ(RingPeek(&e->out, &packet, &got), RingEmpty);
+    CHECK_EQ(peek(&e->out, &packet, &got), EMPTY);
 }
 
 TEST(packet_is_carried_from_every_offset)
@@ -197,8 +214,7 @@ TEST(room_is_what_is_free_less_one_unit)
                 e.in.Cursor = (offset + used) % MIN;
                 if (wanted < 4)
                     continue;
-                CHECK_EQ(reserve(&e.in, (ULONG)wanted, &room),
-                         wanted <= free ? RingDone : RingFull);
+                CHECK_EQ(reserve(&e.in, (ULONG)wanted, &room), wanted <= free ? DONE : FULL);
                 CHECK_EQ(e.in.Cursor,
                          wanted <= free ? (offset + used + wanted) % MIN : (offset + used) % MIN);
             }
@@ -213,7 +229,7 @@ static void commit_in_order(struct ends *e, const int *order, int count)
     TUN_ROOM rooms[6];
 
     for (int i = 0; i < count; i++) {
-        CHECK_EQ(reserve(&e->in, record((ULONG)i * 5), &rooms[i]), RingDone);
+        CHECK_EQ(reserve(&e->in, record((ULONG)i * 5), &rooms[i]), DONE);
         starts[i + 1] = e->in.Cursor;
     }
     for (int i = 0, prefix = 0; i < count; i++) {
@@ -228,7 +244,7 @@ static void commit_in_order(struct ends *e, const int *order, int count)
     for (int i = 0; i < count; i++) {
         const UCHAR *packet;
         ULONG got;
-        CHECK_EQ(RingPeek(&e->out, &packet, &got), RingDone);
+        CHECK_EQ(peek(&e->out, &packet, &got), DONE);
         CHECK_EQ(got, i * 5);
         check_packet(packet, (ULONG)i, got);
         RingPass(&e->out, got);
@@ -294,26 +310,24 @@ TEST(head_that_cannot_be_gives_no_room)
             place_at(&e, MIN, cursors[c]);
             e.area.ring->Head = head;
             const ULONG used = (cursors[c] + MIN - head % MIN) % MIN;
-            const TUN_RESULT expected = !valid                      ? RingCorrupt
-                                        : 0x10004 <= MIN - 4 - used ? RingDone
-                                                                    : RingFull;
+            const enum result expected = !valid ? CORRUPT : 0x10004 <= MIN - 4 - used ? DONE : FULL;
             CHECK_EQ(reserve(&e.in, 0x10004, &room), expected);
-            CHECK_EQ(e.in.Cursor, expected == RingDone ? (cursors[c] + 0x10004) % MIN : cursors[c]);
-            CHECK_EQ(IsListEmpty(&e.in.Open), expected != RingDone);
+            CHECK_EQ(e.in.Cursor, expected == DONE ? (cursors[c] + 0x10004) % MIN : cursors[c]);
+            CHECK_EQ(IsListEmpty(&e.in.Open), expected != DONE);
         }
     end();
 }
 
 /* abi.md 2.6, the table of checks, in its order. */
-static TUN_RESULT peek_model(ULONG tail, ULONG cursor, ULONG size)
+static enum result peek_model(ULONG tail, ULONG cursor, ULONG size)
 {
     const int64_t used = tail >= cursor ? (int64_t)tail - cursor : (int64_t)tail + MIN - cursor;
 
     if (tail == cursor)
-        return RingEmpty;
+        return EMPTY;
     if (tail >= MIN || used < 4 || size > 0xFFFF || record(size) > used)
-        return RingCorrupt;
-    return RingDone;
+        return CORRUPT;
+    return DONE;
 }
 
 TEST(tail_and_size_that_cannot_be_end_the_ring)
@@ -333,9 +347,9 @@ TEST(tail_and_size_that_cannot_be_end_the_ring)
                 e.out = view_of(e.area.ring, MIN, cursors[c]);
                 e.area.ring->Tail = hostile_word(n);
                 *(ULONG *)(e.out.Data + cursors[c]) = record_sizes[s];
-                const TUN_RESULT result = RingPeek(&e.out, &packet, &got);
+                const enum result result = peek(&e.out, &packet, &got);
                 CHECK_EQ(result, peek_model(hostile_word(n), cursors[c], record_sizes[s]));
-                CHECK(result != RingDone || packet + got <= e.area.data + MIN + 0x10000);
+                CHECK(result != DONE || packet + got <= e.area.data + MIN + 0x10000);
             }
 }
 
@@ -349,7 +363,7 @@ TEST(ended_ring_stays_ended)
     place_at(&e, MIN, 8);
     e.area.ring->Tail = 16;
     e.out.HasEnded = TRUE;
-    CHECK_EQ(RingPeek(&e.out, &packet, &got), RingEmpty);
+    CHECK_EQ(peek(&e.out, &packet, &got), EMPTY);
     RingRelease(&e.out);
     CHECK_EQ(e.area.ring->Head, WINTUN_RING_ENDED);
 }
@@ -387,7 +401,7 @@ static void produce(struct history *h, int slot)
 
     if (m->next - m->first >= 4000)
         return;
-    CHECK_EQ(reserve(&h->ends.in, record(bytes), &h->rooms[slot]), fits ? RingDone : RingFull);
+    CHECK_EQ(reserve(&h->ends.in, record(bytes), &h->rooms[slot]), fits ? DONE : FULL);
     if (!fits)
         return;
     CHECK_EQ(h->rooms[slot].Start, m->reserved % MIN);
@@ -426,9 +440,9 @@ static void consume(struct history *h)
         m->released = m->passed;
         CHECK_EQ(h->ends.area.ring->Head, m->released % MIN);
     }
-    const TUN_RESULT result = RingPeek(&h->ends.out, &packet, &got);
-    CHECK_EQ(result, m->passed == m->published ? RingEmpty : RingDone);
-    if (result != RingDone)
+    const enum result result = peek(&h->ends.out, &packet, &got);
+    CHECK_EQ(result, m->passed == m->published ? EMPTY : DONE);
+    if (result != DONE)
         return;
     CHECK_EQ(got, m->sizes[m->first % 4096]);
     check_packet(packet, (ULONG)m->first, got);
@@ -524,12 +538,12 @@ TEST(client_takes_no_packet_that_cannot_be)
             const ULONG tail = hostile_word(n);
             *(ULONG *)(ring + 1) = record_sizes[i];
             set_words(ring, 0, tail);
-            const TUN_RESULT model = peek_model(tail, 0, record_sizes[i]);
-            if (model == RingDone && tail % 4 == 0)
+            const enum result model = peek_model(tail, 0, record_sizes[i]);
+            if (model == DONE && tail % 4 == 0)
                 continue; /* this one would be taken: the test below */
-            const enum ring_state expected = tail >= MIN          ? RING_ENDED
-                                             : model == RingEmpty ? RING_EMPTY
-                                                                  : RING_CORRUPT;
+            const enum ring_state expected = tail >= MIN      ? RING_ENDED
+                                             : model == EMPTY ? RING_EMPTY
+                                                              : RING_CORRUPT;
             CHECK_EQ(ring_receive(s.rings, &packet, &bytes), expected);
         }
     set_words(ring, 0, 0);
@@ -617,9 +631,9 @@ static void drivers_producer(void *context)
     KeRaiseIrqlToDpcLevel();
     for (ULONG n = 0; n < TRAFFIC;) {
         const ULONG bytes = traffic_bytes(n);
-        const TUN_RESULT result = reserve(&s->to_user, record(bytes), &room);
-        CHECK(result == RingDone || result == RingFull);
-        if (result == RingFull) {
+        const enum result result = reserve(&s->to_user, record(bytes), &room);
+        CHECK(result == DONE || result == FULL);
+        if (result == FULL) {
             sched_yield();
             continue;
         }
@@ -676,9 +690,9 @@ static void drivers_consumer(void *context)
     ULONG bytes;
 
     for (ULONG n = 0; n < TRAFFIC;) {
-        const TUN_RESULT result = RingPeek(&s->to_stack, &packet, &bytes);
-        CHECK(result == RingDone || result == RingEmpty);
-        if (result == RingEmpty) {
+        const enum result result = peek(&s->to_stack, &packet, &bytes);
+        CHECK(result == DONE || result == EMPTY);
+        if (result == EMPTY) {
             sched_yield();
             continue;
         }
