@@ -12,9 +12,6 @@
  */
 #include "tun.h"
 
-#define TUN_LINK_SPEED 100000000000ULL /* bit/s */
-#define TUN_NEGOTIATED 0xF             /* NDIS_LINK_STATE_..._AUTO_NEGOTIATED: all four */
-
 static const NDIS_OID Oids[] = {
     OID_GEN_XMIT_OK,     OID_GEN_CURRENT_LOOKAHEAD,   OID_GEN_TRANSMIT_BUFFER_SPACE,
     OID_GEN_RCV_OK,      OID_GEN_MAXIMUM_TOTAL_SIZE,  OID_GEN_RECEIVE_BUFFER_SPACE,
@@ -22,34 +19,6 @@ static const NDIS_OID Oids[] = {
     OID_GEN_STATISTICS,  OID_GEN_TRANSMIT_BLOCK_SIZE, OID_GEN_CURRENT_PACKET_FILTER,
     OID_PNP_SET_POWER,   OID_GEN_RECEIVE_BLOCK_SIZE,  OID_GEN_INTERRUPT_MODERATION,
     OID_PNP_QUERY_POWER, OID_GEN_LINK_PARAMETERS,
-};
-
-static const NDIS_MINIPORT_ADAPTER_GENERAL_ATTRIBUTES General = {
-    .Header =
-        TUN_HEADER(MINIPORT_ADAPTER_GENERAL_ATTRIBUTES, MINIPORT_ADAPTER_GENERAL_ATTRIBUTES, 2),
-    .MediaType = NdisMediumIP,
-    .MtuSize = WINTUN_MAX_PACKET,
-    .MaxXmitLinkSpeed = TUN_LINK_SPEED,
-    .XmitLinkSpeed = TUN_LINK_SPEED,
-    .MaxRcvLinkSpeed = TUN_LINK_SPEED,
-    .RcvLinkSpeed = TUN_LINK_SPEED,
-    .MediaConnectState = MediaConnectStateDisconnected,
-    .MediaDuplexState = MediaDuplexStateFull,
-    .LookaheadSize = WINTUN_MAX_PACKET,
-    .MacOptions = NDIS_MAC_OPTION_COPY_LOOKAHEAD_DATA | NDIS_MAC_OPTION_TRANSFERS_NOT_PEND |
-                  NDIS_MAC_OPTION_NO_LOOPBACK,
-    .SupportedPacketFilters = NDIS_PACKET_TYPE_DIRECTED | NDIS_PACKET_TYPE_ALL_MULTICAST |
-                              NDIS_PACKET_TYPE_BROADCAST | NDIS_PACKET_TYPE_ALL_LOCAL |
-                              NDIS_PACKET_TYPE_ALL_FUNCTIONAL,
-    .AccessType = NET_IF_ACCESS_BROADCAST,
-    .DirectionType = NET_IF_DIRECTION_SENDRECEIVE,
-    .ConnectionType = NET_IF_CONNECTION_DEDICATED,
-    .IfType = IF_TYPE_PROP_VIRTUAL,
-    .SupportedStatistics = TUN_STATISTICS,
-    .SupportedPauseFunctions = NdisPauseFunctionsUnsupported,
-    .SupportedOidList = (NDIS_OID *)Oids,
-    .SupportedOidListLength = sizeof(Oids),
-    .AutoNegotiationFlags = TUN_NEGOTIATED,
 };
 
 /* The shell goes with its last reference: the miniport's own, or that of a file left open. */
@@ -68,76 +37,94 @@ VOID AdapterDereference(TUN_ADAPTER *Adapter)
 /* Everything but the shell; NDIS and the stack have nothing of the adapter any more. */
 static VOID AdapterDestroy(TUN_ADAPTER *Adapter)
 {
-    ReceiveTrim(Adapter);
     if (Adapter->Lists)
         NdisFreeNetBufferListPool(Adapter->Lists);
     AdapterDereference(Adapter);
 }
 
-static NDIS_STATUS AdapterCreate(TUN_ADAPTER *Adapter)
+/* What is not said is zero. */
+static NDIS_STATUS AdapterSetAttributes(TUN_ADAPTER *Adapter)
+{
+    NDIS_PM_CAPABILITIES Power = {
+        .Header = TUN_HEADER_SINCE(630, DEFAULT, NDIS_PM_CAPABILITIES, 1, 2),
+    };
+    NDIS_MINIPORT_ADAPTER_ATTRIBUTES Registration = {
+        .RegistrationAttributes = {
+            .Header = TUN_HEADER_SINCE(630, MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES,
+                                       MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES, 1, 2),
+            .MiniportAdapterContext = Adapter,
+            .AttributeFlags = NDIS_MINIPORT_ATTRIBUTES_NO_HALT_ON_SUSPEND |
+                              NDIS_MINIPORT_ATTRIBUTES_SURPRISE_REMOVE_OK,
+            .InterfaceType = NdisInterfaceInternal,
+        }};
+    NDIS_MINIPORT_ADAPTER_ATTRIBUTES General = {
+        .GeneralAttributes = {
+            .Header = TUN_HEADER(MINIPORT_ADAPTER_GENERAL_ATTRIBUTES,
+                                 MINIPORT_ADAPTER_GENERAL_ATTRIBUTES, 2),
+            .MediaType = NdisMediumIP,
+            .MtuSize = WINTUN_MAX_PACKET,
+            .MaxXmitLinkSpeed = TUN_LINK_SPEED,
+            .XmitLinkSpeed = TUN_LINK_SPEED,
+            .MaxRcvLinkSpeed = TUN_LINK_SPEED,
+            .RcvLinkSpeed = TUN_LINK_SPEED,
+            .MediaConnectState = MediaConnectStateDisconnected,
+            .MediaDuplexState = MediaDuplexStateFull,
+            .LookaheadSize = WINTUN_MAX_PACKET,
+            .MacOptions = NDIS_MAC_OPTION_COPY_LOOKAHEAD_DATA | NDIS_MAC_OPTION_TRANSFERS_NOT_PEND |
+                          NDIS_MAC_OPTION_NO_LOOPBACK,
+            .SupportedPacketFilters = NDIS_PACKET_TYPE_DIRECTED | NDIS_PACKET_TYPE_ALL_MULTICAST |
+                                      NDIS_PACKET_TYPE_BROADCAST | NDIS_PACKET_TYPE_ALL_LOCAL |
+                                      NDIS_PACKET_TYPE_ALL_FUNCTIONAL,
+            .AccessType = NET_IF_ACCESS_BROADCAST,
+            .DirectionType = NET_IF_DIRECTION_SENDRECEIVE,
+            .ConnectionType = NET_IF_CONNECTION_DEDICATED,
+            .IfType = IF_TYPE_PROP_VIRTUAL,
+            .SupportedStatistics = TUN_STATISTICS,
+            .SupportedPauseFunctions = NdisPauseFunctionsUnsupported,
+            .SupportedOidList = (NDIS_OID *)Oids,
+            .SupportedOidListLength = sizeof(Oids),
+            .AutoNegotiationFlags = TUN_NEGOTIATED,
+            .PowerManagementCapabilitiesEx = &Power,
+        }};
+
+    NDIS_STATUS Status = NdisMSetMiniportAttributes(Adapter->Handle, &Registration);
+    if (Status == NDIS_STATUS_SUCCESS)
+        Status = NdisMSetMiniportAttributes(Adapter->Handle, &General);
+    return Status;
+}
+
+/*
+ * Both gates begin shut: there is no session yet, and NDIS begins with a paused adapter. Programs
+ * find the adapter when everything else has been done.
+ */
+NDIS_STATUS AdapterInitialize(NDIS_HANDLE Handle, NDIS_HANDLE DriverContext,
+                              NDIS_MINIPORT_INIT_PARAMETERS *Parameters)
 {
     NET_BUFFER_LIST_POOL_PARAMETERS Lists = {
         .Header = TUN_HEADER(DEFAULT, NET_BUFFER_LIST_POOL_PARAMETERS, 1),
         .fAllocateNetBuffer = TRUE,
         .PoolTag = TUN_TAG,
     };
-
-    Adapter->RingGate = ExAllocateCacheAwareRundownProtection(Driver.PoolType, TUN_TAG);
-    Adapter->FlowGate = ExAllocateCacheAwareRundownProtection(Driver.PoolType, TUN_TAG);
-    Adapter->Lists = NdisAllocateNetBufferListPool(Adapter->Handle, &Lists);
-    if (!Adapter->RingGate || !Adapter->FlowGate || !Adapter->Lists)
-        return NDIS_STATUS_RESOURCES;
-    /* Shut: there is no session yet, and NDIS begins with a paused adapter. */
-    ExWaitForRundownProtectionReleaseCacheAware(Adapter->RingGate);
-    ExWaitForRundownProtectionReleaseCacheAware(Adapter->FlowGate);
-    KeInitializeEvent(&Adapter->CompatClosed, NotificationEvent, FALSE);
-    KeInitializeEvent(&Adapter->Kick, SynchronizationEvent, FALSE);
-    KeInitializeEvent(&Adapter->LinkSettled, NotificationEvent, FALSE);
-    ReadsCreate(Adapter);
-    Adapter->SessionId = 1;
-    Adapter->IsPaused = TRUE;
-    return NDIS_STATUS_SUCCESS;
-}
-
-static NDIS_STATUS AdapterSetAttributes(TUN_ADAPTER *Adapter)
-{
-    NDIS_MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES Registration = {
-        .Header = TUN_HEADER_SINCE(630, MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES,
-                                   MINIPORT_ADAPTER_REGISTRATION_ATTRIBUTES, 1, 2),
-        .MiniportAdapterContext = Adapter,
-        .AttributeFlags = NDIS_MINIPORT_ATTRIBUTES_NO_HALT_ON_SUSPEND |
-                          NDIS_MINIPORT_ATTRIBUTES_SURPRISE_REMOVE_OK,
-        .InterfaceType = NdisInterfaceInternal,
-    };
-    NDIS_PM_CAPABILITIES Power = {
-        .Header = TUN_HEADER_SINCE(630, DEFAULT, NDIS_PM_CAPABILITIES, 1, 2),
-    };
-    NDIS_MINIPORT_ADAPTER_ATTRIBUTES Attributes = {.RegistrationAttributes = Registration};
-
-    NDIS_STATUS Status = NdisMSetMiniportAttributes(Adapter->Handle, &Attributes);
-    if (Status != NDIS_STATUS_SUCCESS)
-        return Status;
-    Attributes.GeneralAttributes = General;
-    Attributes.GeneralAttributes.PowerManagementCapabilitiesEx = &Power;
-    return NdisMSetMiniportAttributes(Adapter->Handle, &Attributes);
-}
-
-/* Programs find the adapter when everything else has been done. */
-NDIS_STATUS AdapterInitialize(NDIS_HANDLE Handle, NDIS_HANDLE DriverContext,
-                              NDIS_MINIPORT_INIT_PARAMETERS *Parameters)
-{
     TUN_ADAPTER *Adapter = PoolAlloc(sizeof(*Adapter));
+    NDIS_STATUS Status = NDIS_STATUS_RESOURCES;
 
     if (!Adapter)
-        return NDIS_STATUS_RESOURCES;
+        return Status;
     Adapter->References = 1;
     Adapter->Handle = Handle;
+    KeInitializeEvent(&Adapter->CompatClosed, NotificationEvent, FALSE);
+    KeInitializeEvent(&Adapter->Kick, SynchronizationEvent, FALSE);
     KeInitializeSpinLock(&Adapter->BufferLock);
     InitializeListHead(&Adapter->Buffers[FALSE]);
     InitializeListHead(&Adapter->Buffers[TRUE]);
-    NDIS_STATUS Status = AdapterCreate(Adapter);
-    if (Status == NDIS_STATUS_SUCCESS)
+    Adapter->RingGate = ExAllocateCacheAwareRundownProtection(Driver.PoolType, TUN_TAG);
+    Adapter->FlowGate = ExAllocateCacheAwareRundownProtection(Driver.PoolType, TUN_TAG);
+    Adapter->Lists = NdisAllocateNetBufferListPool(Handle, &Lists);
+    if (Adapter->RingGate && Adapter->FlowGate && Adapter->Lists) {
+        ExWaitForRundownProtectionReleaseCacheAware(Adapter->RingGate);
+        ExWaitForRundownProtectionReleaseCacheAware(Adapter->FlowGate);
         Status = AdapterSetAttributes(Adapter);
+    }
     if (Status == NDIS_STATUS_SUCCESS)
         Status = DeviceAdd(Adapter);
     if (Status != NDIS_STATUS_SUCCESS)
@@ -150,7 +137,6 @@ NDIS_STATUS AdapterPause(NDIS_HANDLE Context, NDIS_MINIPORT_PAUSE_PARAMETERS *Pa
 {
     TUN_ADAPTER *Adapter = Context;
 
-    WriteNoFence(&Adapter->IsPaused, TRUE);
     ExWaitForRundownProtectionReleaseCacheAware(Adapter->FlowGate);
     return NDIS_STATUS_SUCCESS;
 }
@@ -160,7 +146,6 @@ NDIS_STATUS AdapterRestart(NDIS_HANDLE Context, NDIS_MINIPORT_RESTART_PARAMETERS
     TUN_ADAPTER *Adapter = Context;
 
     ExReInitializeRundownProtectionCacheAware(Adapter->FlowGate);
-    WriteNoFence(&Adapter->IsPaused, FALSE);
     return NDIS_STATUS_SUCCESS;
 }
 
@@ -171,7 +156,7 @@ VOID AdapterPnpEvent(NDIS_HANDLE Context, NET_DEVICE_PNP_EVENT *Event)
     if (Event->DevicePnPEvent != NdisDevicePnPEventSurpriseRemoved)
         return;
     DriverLock();
-    SessionEndLocked(Adapter); /* first: once it is removed the worker looks after it no more */
+    SessionEndLocked(Adapter);
     WriteRelease(&Adapter->IsRemoved, TRUE);
     DriverUnlock();
 }
@@ -196,33 +181,5 @@ VOID AdapterHalt(NDIS_HANDLE Context, NDIS_HALT_ACTION HaltAction)
         ZwWaitForSingleObject(Adapter->Worker, FALSE, NULL);
         ZwClose(Adapter->Worker);
     }
-    ReadsCancel(Adapter, Adapter, STATUS_FILE_FORCED_CLOSED);
     AdapterDestroy(Adapter);
-}
-
-/* By the worker alone, so that what NDIS hears last is what is. */
-VOID AdapterIndicateLink(TUN_ADAPTER *Adapter)
-{
-    const LONG IsUp = ReadAcquire(&Adapter->LinkWanted);
-    NDIS_LINK_STATE Link = {
-        .Header = TUN_HEADER(DEFAULT, LINK_STATE, 1),
-        .MediaConnectState = IsUp ? MediaConnectStateConnected : MediaConnectStateDisconnected,
-        .MediaDuplexState = MediaDuplexStateFull,
-        .XmitLinkSpeed = TUN_LINK_SPEED,
-        .RcvLinkSpeed = TUN_LINK_SPEED,
-        .AutoNegotiationFlags = TUN_NEGOTIATED,
-    };
-    NDIS_STATUS_INDICATION Indication = {
-        .Header = TUN_HEADER(STATUS_INDICATION, STATUS_INDICATION, 1),
-        .SourceHandle = Adapter->Handle,
-        .StatusCode = NDIS_STATUS_LINK_STATE,
-        .StatusBuffer = &Link,
-        .StatusBufferSize = sizeof(Link),
-    };
-
-    if (IsUp != Adapter->LinkIs)
-        NdisMIndicateStatusEx(Adapter->Handle, &Indication);
-    Adapter->LinkIs = IsUp;
-    if (IsUp)
-        KeSetEvent(&Adapter->LinkSettled, EVENT_INCREMENT, FALSE);
 }

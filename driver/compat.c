@@ -38,7 +38,7 @@ static NTSTATUS CompatRegister(const DEVICE_OBJECT *Device, IRP *Irp)
         DeviceCheckAccess(Adapter, &Subject, FILE_READ_DATA | FILE_WRITE_DATA, Irp->RequestorMode);
     SeReleaseSubjectContext(&Subject);
     if (NT_SUCCESS(Status))
-        Status = Adapter ? SessionRegister(Adapter, Irp) : NDIS_STATUS_ADAPTER_NOT_READY;
+        Status = Adapter ? DeviceRegister(Adapter, Irp) : NDIS_STATUS_ADAPTER_NOT_READY;
     if (Adapter)
         AdapterDereference(Adapter);
     return Status;
@@ -49,7 +49,7 @@ static VOID CompatLeave(const DEVICE_OBJECT *Device, const FILE_OBJECT *File, BO
     DriverLock();
     TUN_ADAPTER *Adapter = CompatFindLocked(Device);
     if (Adapter)
-        SessionLeaveLocked(Adapter, File, TUN_MEMBER_CLOSED);
+        SessionLeaveLocked(Adapter, File, 0);
     if (Adapter && IsClose && Adapter->CompatFile == File) {
         Adapter->CompatFile = NULL;
         KeSetEvent(&Adapter->CompatClosed, EVENT_INCREMENT, FALSE);

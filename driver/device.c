@@ -9,9 +9,13 @@
  */
 #include "tun.h"
 
+#define TUN_FILE_CAPACITY 0x100000U /* of the ring behind ReadFile */
+#define TUN_PUMP_TURNS    4U        /* reads that a sender completes before the worker does */
+
 typedef struct TUN_FILE {
     TUN_ADAPTER *Adapter; /* referenced */
-    LONG volatile Member; /* Id of the file session it is or was part of; 0: none yet */
+    LONG Joined;          /* Id of the file session it is or was part of; Driver.Mutex */
+    BOOLEAN IsClosed;     /* has had its cleanup; Driver.Mutex */
 } TUN_FILE;
 
 static const UCHAR Marker;       /* its address in FsContext2 says: one of our files */
@@ -68,66 +72,91 @@ NTSTATUS DeviceCheckAccess(const TUN_ADAPTER *Adapter, SECURITY_SUBJECT_CONTEXT 
     return Status;
 }
 
-/* ---- File sessions ---- */
-
-static NTSTATUS FileBeginLocked(TUN_ADAPTER *Adapter, HANDLE Process)
+/*
+ * REGISTER_RINGS at either device. Addresses and handles are those of the calling process. The
+ * short layout is for 32-bit programs alone.
+ */
+NTSTATUS DeviceRegister(TUN_ADAPTER *Adapter, IRP *Irp)
 {
-    TUN_SESSION *Session = &Adapter->Session;
+    const IO_STACK_LOCATION *Stack = IoGetCurrentIrpStackLocation(Irp);
+    const ULONG Bytes = Stack->Parameters.DeviceIoControl.InputBufferLength;
+    const WINTUN_REGISTER_RINGS_32 *Short = Irp->AssociatedIrp.SystemBuffer;
+    const WINTUN_REGISTER_RINGS *Request = NULL; /* malformed */
+    WINTUN_REGISTER_RINGS Long;
 
-    Session->Memory = PoolAlloc(TUN_FILE_CAPACITY + WINTUN_RING_OVERHEAD);
-    if (!Session->Memory)
-        return STATUS_INSUFFICIENT_RESOURCES;
-    RingCreate(&Session->ToUser, Session->Memory, TUN_FILE_CAPACITY);
-    RingCreate(&Session->Read, Session->Memory, TUN_FILE_CAPACITY);
-    return SessionBeginLocked(Adapter, Process, NULL);
+    if (!Stack->FileObject ||
+        (Irp->RequestorMode == UserMode && IoGetRequestorProcess(Irp) != PsGetCurrentProcess()))
+        return STATUS_INVALID_DEVICE_REQUEST;
+    if (Bytes == sizeof(Long)) {
+        Request = Irp->AssociatedIrp.SystemBuffer;
+    } else if (Bytes == sizeof(*Short) && IoIs32bitProcess(Irp)) {
+        Long = (WINTUN_REGISTER_RINGS){
+            .ToUser = {Short->ToUser.RingSize, 0, Short->ToUser.Ring, Short->ToUser.TailMoved},
+            .ToStack = {Short->ToStack.RingSize, 0, Short->ToStack.Ring, Short->ToStack.TailMoved},
+        };
+        Request = &Long;
+    }
+    return SessionRegister(Adapter, Stack->FileObject, Irp->RequestorMode, Request);
 }
 
-/* Makes the file one of its process's session, which begins with the first read or write. */
-static NTSTATUS FileJoin(TUN_FILE *File, KPROCESSOR_MODE Mode)
-{
-    TUN_ADAPTER *Adapter = File->Adapter;
-    TUN_SESSION *Session = &Adapter->Session;
-    const HANDLE Process = Mode == UserMode ? PsGetCurrentProcessId() : NULL;
-    const LONG Current = ReadNoFence(&Adapter->ReadSession);
-    NTSTATUS Status = STATUS_SUCCESS;
+/* ---- Pending reads: a cancel-safe queue, of files of the session ---- */
 
-    if (Current && ReadNoFence(&File->Member) == Current)
-        return STATUS_SUCCESS;
-    DriverLock();
-    if (File->Member == TUN_MEMBER_CLOSED)
-        Status = STATUS_FILE_FORCED_CLOSED;
-    else if (!Session->Kind && !Adapter->IsStarting)
-        Status = FileBeginLocked(Adapter, Process);
-    else if (Session->Kind != WintunSessionFile || Session->Process != Process)
-        Status = STATUS_ALREADY_INITIALIZED;
-    if (NT_SUCCESS(Status) && File->Member != Adapter->SessionId) {
-        WriteNoFence(&File->Member, Adapter->SessionId);
-        Session->Files++;
+static VOID NTAPI ReadsInsert(IO_CSQ *Csq, IRP *Irp)
+{
+    InsertTailList(&CONTAINING_RECORD(Csq, TUN_ADAPTER, Csq)->Reads, &Irp->Tail.Overlay.ListEntry);
+}
+
+static VOID NTAPI ReadsRemove(IO_CSQ *Csq, IRP *Irp)
+{
+    RemoveEntryList(&Irp->Tail.Overlay.ListEntry);
+}
+
+/* The next read of a file, or of any when File is NULL. */
+static IRP *NTAPI ReadsPeek(IO_CSQ *Csq, IRP *Irp, PVOID File)
+{
+    LIST_ENTRY *Reads = &CONTAINING_RECORD(Csq, TUN_ADAPTER, Csq)->Reads;
+
+    for (LIST_ENTRY *Entry = Irp ? Irp->Tail.Overlay.ListEntry.Flink : Reads->Flink; Entry != Reads;
+         Entry = Entry->Flink) {
+        Irp = CONTAINING_RECORD(Entry, IRP, Tail.Overlay.ListEntry);
+        if (!File || File == IoGetCurrentIrpStackLocation(Irp)->FileObject)
+            return Irp;
     }
-    DriverUnlock();
-    if (NT_SUCCESS(Status))
-        KeWaitForSingleObject(&Adapter->LinkSettled, Executive, KernelMode, FALSE, NULL);
-    return Status;
+    return NULL;
+}
+
+static VOID NTAPI ReadsLock(IO_CSQ *Csq, KIRQL *Irql)
+{
+    KeAcquireSpinLock(&CONTAINING_RECORD(Csq, TUN_ADAPTER, Csq)->ReadLock, Irql);
+}
+
+static VOID NTAPI ReadsUnlock(IO_CSQ *Csq, KIRQL Irql)
+{
+    KeReleaseSpinLock(&CONTAINING_RECORD(Csq, TUN_ADAPTER, Csq)->ReadLock, Irql);
+}
+
+static VOID NTAPI ReadsCanceled(IO_CSQ *Csq, IRP *Irp)
+{
+    DeviceComplete(Irp, STATUS_CANCELLED, 0);
+}
+
+static VOID ReadsCreate(TUN_ADAPTER *Adapter)
+{
+    KeInitializeSpinLock(&Adapter->ReadLock);
+    InitializeListHead(&Adapter->Reads);
+    IoCsqInitialize(&Adapter->Csq, ReadsInsert, ReadsRemove, ReadsPeek, ReadsLock, ReadsUnlock,
+                    ReadsCanceled);
+}
+
+/* Those of a file, or all when File is NULL. */
+VOID ReadsCancelLocked(TUN_ADAPTER *Adapter, PVOID File, NTSTATUS Status)
+{
+    for (IRP *Irp = IoCsqRemoveNextIrp(&Adapter->Csq, File); Irp;
+         Irp = IoCsqRemoveNextIrp(&Adapter->Csq, File))
+        DeviceComplete(Irp, Status, 0);
 }
 
 /* ---- Bundles ---- */
-
-/* Whether the framing is right, which is that of a ring but for its unit; Ring is at the first
- * record then. */
-static BOOLEAN BundleOpen(TUN_RING *Ring)
-{
-    const UCHAR *Packet;
-    ULONG Size;
-
-    while (RingPeek(Ring, &Packet, &Size)) {
-        const uint32_t *Reserved = ((const WINTUN_BUNDLE_RECORD *)Packet - 1)->Reserved;
-        if (Reserved[0] || Reserved[1] || Reserved[2])
-            return FALSE;
-        RingPass(Ring, Size);
-    }
-    Ring->Cursor = 0;
-    return !Ring->HasEnded;
-}
 
 /* As many whole packets as fit; the caller has seen that there is one, and any one fits. */
 static ULONG BundleFill(TUN_RING *Ring, UCHAR *Bundle, ULONG Room)
@@ -152,100 +181,17 @@ static ULONG BundleFill(TUN_RING *Ring, UCHAR *Bundle, ULONG Room)
     return Used;
 }
 
-/* ---- Pending reads: a cancel-safe queue that only files of the current session get into ---- */
-
-static LONG FileMember(IRP *Irp)
-{
-    return ReadNoFence(
-        &((TUN_FILE *)IoGetCurrentIrpStackLocation(Irp)->FileObject->FsContext)->Member);
-}
-
-static NTSTATUS NTAPI ReadsInsert(IO_CSQ *Csq, IRP *Irp, PVOID Context)
-{
-    TUN_ADAPTER *Adapter = CONTAINING_RECORD(Csq, TUN_ADAPTER, Csq);
-
-    if (FileMember(Irp) != Adapter->ReadSession)
-        return STATUS_FILE_FORCED_CLOSED;
-    InsertTailList(&Adapter->Reads, &Irp->Tail.Overlay.ListEntry);
-    return STATUS_SUCCESS;
-}
-
-static VOID NTAPI ReadsRemove(IO_CSQ *Csq, IRP *Irp)
-{
-    RemoveEntryList(&Irp->Tail.Overlay.ListEntry);
-}
-
-/* Context: a file, whose reads are wanted; NULL, those of the session; the adapter, those of none.
- */
-static IRP *NTAPI ReadsPeek(IO_CSQ *Csq, IRP *Irp, PVOID Context)
-{
-    TUN_ADAPTER *Adapter = CONTAINING_RECORD(Csq, TUN_ADAPTER, Csq);
-
-    for (LIST_ENTRY *Entry = Irp ? Irp->Tail.Overlay.ListEntry.Flink : Adapter->Reads.Flink;
-         Entry != &Adapter->Reads; Entry = Entry->Flink) {
-        Irp = CONTAINING_RECORD(Entry, IRP, Tail.Overlay.ListEntry);
-        const BOOLEAN IsCurrent = FileMember(Irp) == Adapter->ReadSession;
-        if (Context == IoGetCurrentIrpStackLocation(Irp)->FileObject ||
-            (IsCurrent ? !Context : Context == Adapter))
-            return Irp;
-    }
-    return NULL;
-}
-
-static VOID NTAPI ReadsLock(IO_CSQ *Csq, KIRQL *Irql)
-{
-    KeAcquireSpinLock(&CONTAINING_RECORD(Csq, TUN_ADAPTER, Csq)->ReadLock, Irql);
-}
-
-static VOID NTAPI ReadsUnlock(IO_CSQ *Csq, KIRQL Irql)
-{
-    KeReleaseSpinLock(&CONTAINING_RECORD(Csq, TUN_ADAPTER, Csq)->ReadLock, Irql);
-}
-
-static VOID NTAPI ReadsCanceled(IO_CSQ *Csq, IRP *Irp)
-{
-    DeviceComplete(Irp, STATUS_CANCELLED, 0);
-}
-
-VOID ReadsCreate(TUN_ADAPTER *Adapter)
-{
-    KeInitializeSpinLock(&Adapter->ReadLock);
-    InitializeListHead(&Adapter->Reads);
-    IoCsqInitializeEx(&Adapter->Csq, ReadsInsert, ReadsRemove, ReadsPeek, ReadsLock, ReadsUnlock,
-                      ReadsCanceled);
-}
-
-VOID ReadsAllow(TUN_ADAPTER *Adapter, LONG SessionId)
-{
-    KIRQL Irql;
-
-    KeAcquireSpinLock(&Adapter->ReadLock, &Irql);
-    WriteNoFence(&Adapter->ReadSession, SessionId);
-    KeReleaseSpinLock(&Adapter->ReadLock, Irql);
-}
-
-/* Completes reads: those of a file, or what ended sessions have left; see ReadsPeek. */
-VOID ReadsCancel(TUN_ADAPTER *Adapter, PVOID Context, NTSTATUS Status)
-{
-    for (;;) {
-        IRP *Irp = IoCsqRemoveNextIrp(&Adapter->Csq, Context);
-        if (!Irp)
-            return;
-        DeviceComplete(Irp, Status, 0);
-    }
-}
-
 /* Completes one read, if there are one and a packet. */
-static BOOLEAN ReadServe(TUN_ADAPTER *Adapter)
+static BOOLEAN ReadsServe(TUN_ADAPTER *Adapter)
 {
+    TUN_SESSION *Session = GateEnter(Adapter);
     IRP *Irp = NULL;
     ULONG Size, Used = 0;
     const UCHAR *Packet;
 
-    TUN_SESSION *Session = GateEnter(Adapter);
     if (!Session)
         return FALSE;
-    if (Session->Kind == WintunSessionFile && RingPeek(&Session->Read, &Packet, &Size))
+    if (Session->Memory && RingPeek(&Session->Read, &Packet, &Size))
         Irp = IoCsqRemoveNextIrp(&Adapter->Csq, NULL);
     if (Irp)
         Used = BundleFill(&Session->Read,
@@ -274,7 +220,7 @@ VOID ReadsPump(TUN_ADAPTER *Adapter)
     if (Seen == 1) {
         do {
             Seen = ReadAcquire(&Adapter->Pump);
-            while (Turns && ReadServe(Adapter))
+            while (Turns && ReadsServe(Adapter))
                 Turns--;
         } while (Turns && InterlockedCompareExchange(&Adapter->Pump, 0, Seen) != Seen);
         if (!Turns) {
@@ -283,6 +229,23 @@ VOID ReadsPump(TUN_ADAPTER *Adapter)
         }
     }
     KeLowerIrql(Irql);
+}
+
+/* Whether the framing is right, which is that of a ring but for its unit; Ring is at the first
+ * record then. */
+static BOOLEAN BundleOpen(TUN_RING *Ring)
+{
+    const UCHAR *Packet;
+    ULONG Size;
+
+    while (RingPeek(Ring, &Packet, &Size)) {
+        const uint32_t *Reserved = ((const WINTUN_BUNDLE_RECORD *)Packet - 1)->Reserved;
+        if (Reserved[0] || Reserved[1] || Reserved[2])
+            return FALSE;
+        RingPass(Ring, Size);
+    }
+    Ring->Cursor = 0;
+    return !Ring->HasEnded;
 }
 
 /* ---- Requests ---- */
@@ -329,30 +292,54 @@ static NTSTATUS FileOpen(IRP *Irp, IO_STACK_LOCATION *Stack)
     return STATUS_SUCCESS;
 }
 
-/*
- * Pends, always: once it is queued the read may be completed and its file closed before this
- * returns, so the file is held, and with it the adapter, the device and the image.
- */
+/* Makes the file one of its process's session, which begins with the first read or write. */
+static NTSTATUS FileJoinLocked(TUN_FILE *File, KPROCESSOR_MODE Mode)
+{
+    TUN_ADAPTER *Adapter = File->Adapter;
+    TUN_SESSION *Session = &Adapter->Session;
+    TUN_SESSION New = {.Owner = NULL};
+    NTSTATUS Status = STATUS_SUCCESS;
+
+    if (Mode == UserMode)
+        New.Process = PsGetCurrentProcessId();
+    if (File->IsClosed)
+        return STATUS_FILE_FORCED_CLOSED;
+    if (!Adapter->SessionKind) {
+        New.Memory = PoolAlloc(TUN_FILE_CAPACITY + WINTUN_RING_OVERHEAD);
+        if (!New.Memory)
+            return STATUS_INSUFFICIENT_RESOURCES;
+        RingCreate(&New.ToUser, New.Memory, TUN_FILE_CAPACITY);
+        RingCreate(&New.Read, New.Memory, TUN_FILE_CAPACITY);
+        Status = SessionBeginLocked(Adapter, &New);
+    } else if (!Session->Memory || Session->Process != New.Process) {
+        Status = STATUS_ALREADY_INITIALIZED;
+    }
+    if (NT_SUCCESS(Status) && File->Joined != Adapter->SessionId) {
+        File->Joined = Adapter->SessionId;
+        Session->Files++;
+    }
+    return Status;
+}
+
+/* Pends, always. The mutex keeps the session, and the file from being closed, until the read is in
+ * the queue; when it is let go the read may be completed already and the adapter gone. */
 static NTSTATUS FileRead(TUN_FILE *File, IRP *Irp, ULONG Bytes)
 {
     TUN_ADAPTER *Adapter = File->Adapter;
-    FILE_OBJECT *FileObject = IoGetCurrentIrpStackLocation(Irp)->FileObject;
 
     if (Bytes < WINTUN_BUNDLE_MIN_READ)
-        return DeviceComplete(Irp, STATUS_INVALID_PARAMETER, 0);
+        return STATUS_INVALID_PARAMETER;
     if (!MmGetSystemAddressForMdlSafe(Irp->MdlAddress, Driver.MapPriority))
-        return DeviceComplete(Irp, STATUS_INSUFFICIENT_RESOURCES, 0);
-    NTSTATUS Status = FileJoin(File, Irp->RequestorMode);
-    if (!NT_SUCCESS(Status))
-        return DeviceComplete(Irp, Status, 0);
-    ObReferenceObject(FileObject);
-    IoMarkIrpPending(Irp);
-    Status = IoCsqInsertIrpEx(&Adapter->Csq, Irp, NULL, NULL);
-    if (!NT_SUCCESS(Status))
-        DeviceComplete(Irp, Status, 0);
-    ReadsPump(Adapter);
-    ObDereferenceObject(FileObject);
-    return STATUS_PENDING;
+        return STATUS_INSUFFICIENT_RESOURCES;
+    DriverLock();
+    NTSTATUS Status = FileJoinLocked(File, Irp->RequestorMode);
+    if (NT_SUCCESS(Status)) {
+        Status = STATUS_PENDING;
+        IoCsqInsertIrp(&Adapter->Csq, Irp, NULL); /* marks it as pending */
+        ReadsPump(Adapter);
+    }
+    DriverUnlock();
+    return Status;
 }
 
 /* The framing is checked before anything is delivered; a paused adapter discards, it does not fail.
@@ -372,7 +359,9 @@ static NTSTATUS FileWrite(TUN_FILE *File, IRP *Irp, ULONG Bytes)
         return STATUS_INSUFFICIENT_RESOURCES;
     if (Bytes && !BundleOpen(&Bundle))
         return STATUS_INVALID_PARAMETER;
-    NTSTATUS Status = FileJoin(File, Irp->RequestorMode);
+    DriverLock();
+    NTSTATUS Status = FileJoinLocked(File, Irp->RequestorMode);
+    DriverUnlock();
     if (NT_SUCCESS(Status))
         ReceiveBundle(File->Adapter, &Bundle);
     return Status;
@@ -387,14 +376,20 @@ static NTSTATUS FileQuery(TUN_ADAPTER *Adapter, IRP *Irp, ULONG_PTR *Written)
         .Version = 1,
         .DriverVersion = TUN_VERSION_MAJOR << 16 | TUN_VERSION_MINOR,
         .NdisVersion = Driver.NdisVersion,
-        .State = Adapter->IsPaused ? WintunStatePaused : WintunStateRunning,
+        .State = WintunStatePaused,
         .Mtu = WINTUN_MAX_PACKET,
     };
 
     if (Bytes < FIELD_OFFSET(WINTUN_QUERY, DriverVersion))
         return STATUS_BUFFER_TOO_SMALL;
+    const KIRQL Irql = KeRaiseIrqlToDpcLevel();
+    if (ExAcquireRundownProtectionCacheAware(Adapter->FlowGate)) {
+        Answer.State = WintunStateRunning;
+        ExReleaseRundownProtectionCacheAware(Adapter->FlowGate);
+    }
+    KeLowerIrql(Irql);
     DriverLock();
-    Answer.SessionKind = Adapter->Session.Kind;
+    Answer.SessionKind = (ULONG)Adapter->SessionKind;
     Answer.OwnerProcess = (ULONG_PTR)Adapter->Session.Process;
     Answer.LinkUp = Answer.QueueCount = Answer.SessionKind != WintunSessionNone;
     DriverUnlock();
@@ -422,14 +417,14 @@ static NTSTATUS NTAPI DeviceDispatch(DEVICE_OBJECT *Device, IRP *Irp)
         break;
     case IRP_MJ_CLEANUP:
         DriverLock();
-        SessionLeaveLocked(File->Adapter, Stack->FileObject, File->Member);
-        WriteNoFence(&File->Member, TUN_MEMBER_CLOSED); /* before the reads go: no more get in */
+        File->IsClosed = TRUE;
+        ReadsCancelLocked(File->Adapter, Stack->FileObject, STATUS_CANCELLED);
+        SessionLeaveLocked(File->Adapter, Stack->FileObject, File->Joined);
         DriverUnlock();
-        ReadsCancel(File->Adapter, Stack->FileObject, STATUS_CANCELLED);
         break;
     case IRP_MJ_CLOSE:
         DriverLock();
-        SessionLeaveLocked(File->Adapter, Stack->FileObject, TUN_MEMBER_CLOSED);
+        SessionLeaveLocked(File->Adapter, Stack->FileObject, 0);
         DriverUnlock();
         AdapterDereference(File->Adapter);
         PoolFree(File);
@@ -438,19 +433,19 @@ static NTSTATUS NTAPI DeviceDispatch(DEVICE_OBJECT *Device, IRP *Irp)
         if (ReadAcquire(&File->Adapter->IsRemoved)) {
             Status = STATUS_FILE_FORCED_CLOSED;
         } else if (Stack->MajorFunction == IRP_MJ_READ) {
-            return FileRead(File, Irp, Stack->Parameters.Read.Length);
+            Status = FileRead(File, Irp, Stack->Parameters.Read.Length);
         } else if (Stack->MajorFunction == IRP_MJ_WRITE) {
             Status = FileWrite(File, Irp, Stack->Parameters.Write.Length);
             Information = NT_SUCCESS(Status) ? Stack->Parameters.Write.Length : 0;
         } else if (Code == WINTUN_IOCTL_REGISTER_RINGS) {
-            Status = SessionRegister(File->Adapter, Irp);
+            Status = DeviceRegister(File->Adapter, Irp);
         } else if (Code == WINTUN_IOCTL_QUERY) {
             Status = FileQuery(File->Adapter, Irp, &Information);
         } else {
             Status = STATUS_INVALID_DEVICE_REQUEST;
         }
     }
-    return DeviceComplete(Irp, Status, Information);
+    return Status == STATUS_PENDING ? Status : DeviceComplete(Irp, Status, Information);
 }
 
 static NTSTATUS DeviceCreateLocked(VOID)
@@ -530,6 +525,7 @@ NTSTATUS DeviceAdd(TUN_ADAPTER *Adapter)
 {
     DEVICE_OBJECT *Pdo, *Next;
 
+    ReadsCreate(Adapter);
     NdisMGetDeviceProperty(Adapter->Handle, &Pdo, &Adapter->Device, &Next, NULL, NULL);
     Adapter->Security = SecurityRead(Pdo);
     NTSTATUS Status = NameRead(Adapter);

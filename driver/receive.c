@@ -80,7 +80,7 @@ static VOID BufferPut(TUN_ADAPTER *Adapter, TUN_BUFFER *Buffer)
     ExInterlockedInsertHeadList(&Adapter->Buffers[Buffer->Room > TUN_SMALL], &Buffer->Entry,
                                 &Adapter->BufferLock);
     InterlockedAdd(&Adapter->BufferBytes, -Room);
-    if (!ReadNoFence(&Adapter->LinkWanted))
+    if (!ReadNoFence(&Adapter->SessionKind))
         ReceiveTrim(Adapter);
 }
 
@@ -235,7 +235,7 @@ static BOOLEAN RingDrain(TUN_ADAPTER *Adapter, PVOID *Moved)
 
     BatchBegin(&Batch, Adapter);
     TUN_SESSION *Session = GateEnter(Adapter);
-    if (Session && Session->Kind == WintunSessionRings) {
+    if (Session && Session->Owner) {
         TUN_RING *Ring = &Session->ToStack;
         if (Moved) {
             WriteNoFence(Ring->Alertable, TRUE);
@@ -280,26 +280,18 @@ static BOOLEAN WorkerSleep(TUN_ADAPTER *Adapter, BOOLEAN IsBounded)
 }
 
 /*
- * The adapter's thread: drains the ring, and does what the end of a session leaves to do. It has
- * the session only inside the gate and waits only with its own event at hand, so neither a
- * session's end nor halt has to do more than to set that. However busy a program keeps the ring, a
- * session that waits for its link comes first.
+ * The adapter's thread: drains the ring to the stack, or the one behind reads. It has the session
+ * only inside the gate and waits only with its own event at hand, so neither a session's end nor
+ * halt has to do more than to set that.
  */
 VOID ReceiveWorker(PVOID Context)
 {
     TUN_ADAPTER *Adapter = Context;
 
-    for (BOOLEAN IsBounded = TRUE;; IsBounded = WorkerSleep(Adapter, IsBounded)) {
-        const BOOLEAN IsLast = ReadAcquire(&Adapter->IsRemoved) != FALSE;
-        AdapterIndicateLink(Adapter);
+    for (BOOLEAN IsBounded = TRUE; !ReadAcquire(&Adapter->IsRemoved);
+         IsBounded = WorkerSleep(Adapter, IsBounded)) {
         ReadsPump(Adapter);
-        ReadsCancel(Adapter, Adapter, STATUS_FILE_FORCED_CLOSED);
-        if (!ReadNoFence(&Adapter->LinkWanted))
-            ReceiveTrim(Adapter);
-        if (IsLast)
-            return;
-        for (ULONG Spins = 0; Spins < TUN_SPINS && KeReadStateEvent(&Adapter->LinkSettled);
-             Spins++) {
+        for (ULONG Spins = 0; Spins < TUN_SPINS; Spins++) {
             if (RingDrain(Adapter, NULL)) {
                 Spins = 0;
                 IsBounded = TRUE;

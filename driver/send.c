@@ -128,7 +128,7 @@ VOID SendNetBufferLists(NDIS_HANDLE Context, NET_BUFFER_LIST *First, NDIS_PORT_N
         if (Session)
             GateLeave(Adapter);
     }
-    if (IsFlowing && ReadNoFence(&Adapter->ReadSession))
+    if (IsFlowing && ReadNoFence(&Adapter->SessionKind) == WintunSessionFile)
         ReadsPump(Adapter);
     NdisMSendNetBufferListsComplete(Adapter->Handle, First,
                                     NDIS_SEND_COMPLETE_FLAGS_DISPATCH_LEVEL);

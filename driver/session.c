@@ -26,8 +26,6 @@ VOID RingCreate(TUN_RING *Ring, UCHAR *Base, ULONG Capacity)
     Ring->Data = Base + sizeof(WINTUN_RING);
     Ring->Capacity = Capacity;
     Ring->Unit = WINTUN_RING_ALIGNMENT;
-    KeInitializeSpinLock(&Ring->Lock);
-    InitializeListHead(&Ring->Open);
 }
 
 /*
@@ -83,69 +81,87 @@ static VOID SessionDestroy(TUN_SESSION *Session)
     RtlZeroMemory(Session, sizeof(*Session));
 }
 
-/*
- * Makes a session of a request, in the order in which existing clients see the statuses. The short
- * layout is for 32-bit programs alone.
- */
-static NTSTATUS SessionMap(TUN_SESSION *Session, IRP *Irp)
+/* Both rings, in the order in which existing clients see the statuses. */
+static NTSTATUS SessionMap(TUN_SESSION *Session, const WINTUN_REGISTER_RINGS *Request,
+                           KPROCESSOR_MODE Mode)
 {
-    const IO_STACK_LOCATION *Stack = IoGetCurrentIrpStackLocation(Irp);
-    const ULONG Bytes = Stack->Parameters.DeviceIoControl.InputBufferLength;
-    const WINTUN_REGISTER_RINGS_32 *Short = Irp->AssociatedIrp.SystemBuffer;
-    WINTUN_REGISTER_RINGS Request;
-
-    if (Bytes == sizeof(Request))
-        RtlCopyMemory(&Request, Irp->AssociatedIrp.SystemBuffer, sizeof(Request));
-    else if (Bytes == sizeof(*Short) && IoIs32bitProcess(Irp))
-        Request = (WINTUN_REGISTER_RINGS){
-            .ToUser = {Short->ToUser.RingSize, 0, Short->ToUser.Ring, Short->ToUser.TailMoved},
-            .ToStack = {Short->ToStack.RingSize, 0, Short->ToStack.Ring, Short->ToStack.TailMoved},
-        };
-    else
+    if (!Request)
         return STATUS_INVALID_PARAMETER;
-    NTSTATUS Status = RingMap(&Session->ToUser, &Request.ToUser, offsetof(WINTUN_RING, Tail),
-                              EVENT_MODIFY_STATE, Irp->RequestorMode);
+    NTSTATUS Status = RingMap(&Session->ToUser, &Request->ToUser, offsetof(WINTUN_RING, Tail),
+                              EVENT_MODIFY_STATE, Mode);
     if (NT_SUCCESS(Status) && Session->ToUser.HasEnded)
         Status = STATUS_INVALID_PARAMETER;
     if (NT_SUCCESS(Status))
-        Status = RingMap(&Session->ToStack, &Request.ToStack, offsetof(WINTUN_RING, Head),
-                         SYNCHRONIZE | EVENT_MODIFY_STATE, Irp->RequestorMode);
+        Status = RingMap(&Session->ToStack, &Request->ToStack, offsetof(WINTUN_RING, Head),
+                         SYNCHRONIZE | EVENT_MODIFY_STATE, Mode);
     if (NT_SUCCESS(Status))
         RingRelease(&Session->ToStack);
     return Status;
 }
 
 /*
- * Begins the session that was made, or destroys it: of rings when it has an owner, else of files.
- * The gate opens last. The worker is made once for all sessions, because ending one must not wait
- * for it.
+ * By who begins or ends a session, under the mutex, so that what NDIS hears last is what is. At
+ * DISPATCH_LEVEL, where protocols and filters expect it (ProtocolStatusEx, FilterStatus) and cannot
+ * wait: nobody is held up but for what they have to do.
  */
-NTSTATUS SessionBeginLocked(TUN_ADAPTER *Adapter, HANDLE Process, FILE_OBJECT *Owner)
+static VOID LinkIndicateLocked(const TUN_ADAPTER *Adapter, NDIS_MEDIA_CONNECT_STATE State)
 {
-    TUN_SESSION *Session = &Adapter->Session;
+    NDIS_LINK_STATE Link = {
+        .Header = TUN_HEADER(DEFAULT, LINK_STATE, 1),
+        .MediaConnectState = State,
+        .MediaDuplexState = MediaDuplexStateFull,
+        .XmitLinkSpeed = TUN_LINK_SPEED,
+        .RcvLinkSpeed = TUN_LINK_SPEED,
+        .AutoNegotiationFlags = TUN_NEGOTIATED,
+    };
+    NDIS_STATUS_INDICATION Indication = {
+        .Header = TUN_HEADER(STATUS_INDICATION, STATUS_INDICATION, 1),
+        .SourceHandle = Adapter->Handle,
+        .StatusCode = NDIS_STATUS_LINK_STATE,
+        .StatusBuffer = &Link,
+        .StatusBufferSize = sizeof(Link),
+    };
+
+    const KIRQL Irql = KeRaiseIrqlToDpcLevel();
+    NdisMIndicateStatusEx(Adapter->Handle, &Indication);
+    KeLowerIrql(Irql);
+}
+
+/* There is at most one session, and none begins while the adapter goes. */
+static NTSTATUS SessionAdmitLocked(const TUN_ADAPTER *Adapter)
+{
+    if (Adapter->IsRemoving || Adapter->IsRemoved)
+        return NDIS_STATUS_ADAPTER_NOT_READY;
+    return Adapter->IsStarting || Adapter->SessionKind ? STATUS_ALREADY_INITIALIZED
+                                                       : STATUS_SUCCESS;
+}
+
+/*
+ * Begins the session that was made, or destroys it: of rings when it has an owner, else of files.
+ * The worker is made once for all sessions, because ending one must not wait for it. The gate is
+ * open before the link is up, so that nothing that is sent then is lost.
+ */
+NTSTATUS SessionBeginLocked(TUN_ADAPTER *Adapter, TUN_SESSION *New)
+{
     OBJECT_ATTRIBUTES Attributes;
-    NTSTATUS Status = STATUS_SUCCESS;
+    NTSTATUS Status = SessionAdmitLocked(Adapter);
 
     InitializeObjectAttributes(&Attributes, NULL, OBJ_KERNEL_HANDLE, NULL, NULL);
-    if (Adapter->IsRemoving || Adapter->IsRemoved)
-        Status = NDIS_STATUS_ADAPTER_NOT_READY;
-    else if (!Adapter->Worker &&
-             !NT_SUCCESS(PsCreateSystemThread(&Adapter->Worker, THREAD_ALL_ACCESS, &Attributes,
-                                              NULL, NULL, ReceiveWorker, Adapter)))
+    if (NT_SUCCESS(Status) && !Adapter->Worker &&
+        !NT_SUCCESS(PsCreateSystemThread(&Adapter->Worker, THREAD_ALL_ACCESS, &Attributes, NULL,
+                                         NULL, ReceiveWorker, Adapter)))
         Status = STATUS_UNSUCCESSFUL;
     if (!NT_SUCCESS(Status)) {
-        SessionDestroy(Session);
+        SessionDestroy(New);
         return Status;
     }
-    Session->Kind = Owner ? WintunSessionRings : WintunSessionFile;
-    Session->Owner = Owner;
-    Session->Process = Process;
-    Adapter->SessionId += 2;
-    KeClearEvent(&Adapter->LinkSettled);
-    WriteRelease(&Adapter->LinkWanted, TRUE);
-    ReadsAllow(Adapter, Owner ? 0 : Adapter->SessionId);
-    KeMemoryBarrier();
+    Adapter->Session = *New;
+    KeInitializeSpinLock(&Adapter->Session.ToUser.Lock);
+    InitializeListHead(&Adapter->Session.ToUser.Open);
+    Adapter->SessionId++;
+    InterlockedExchange(&Adapter->SessionKind, New->Owner ? WintunSessionRings : WintunSessionFile);
     ExReInitializeRundownProtectionCacheAware(Adapter->RingGate);
+    LinkIndicateLocked(Adapter, MediaConnectStateConnected);
     KeSetEvent(&Adapter->Kick, EVENT_INCREMENT, FALSE);
     return STATUS_SUCCESS;
 }
@@ -154,67 +170,58 @@ NTSTATUS SessionBeginLocked(TUN_ADAPTER *Adapter, HANDLE Process, FILE_OBJECT *O
  * REGISTER_RINGS, in the context of the process whose addresses it has. The mutex is not held while
  * pages are locked, for that may take as long as a program likes (a page may be on a dead server);
  * IsStarting keeps others off meanwhile, and those who end sessions find none and pass. The process
- * cannot exit before this returns: one of its threads is here. At the end without the mutex: the
- * caller's session has its link when this returns, and the worker is in NDIS for it.
+ * cannot exit before this returns: one of its threads is here.
  */
-NTSTATUS SessionRegister(TUN_ADAPTER *Adapter, IRP *Irp)
+NTSTATUS SessionRegister(TUN_ADAPTER *Adapter, FILE_OBJECT *Owner, KPROCESSOR_MODE Mode,
+                         const WINTUN_REGISTER_RINGS *Request)
 {
-    const HANDLE Process = Irp->RequestorMode == UserMode ? PsGetCurrentProcessId() : NULL;
-    FILE_OBJECT *Owner = IoGetCurrentIrpStackLocation(Irp)->FileObject;
-    NTSTATUS Status = STATUS_SUCCESS;
+    TUN_SESSION New = {.Owner = Owner};
 
-    if (!Owner || (Process && IoGetRequestorProcess(Irp) != PsGetCurrentProcess()))
-        return STATUS_INVALID_DEVICE_REQUEST;
+    if (Mode == UserMode)
+        New.Process = PsGetCurrentProcessId();
     DriverLock();
-    if (Adapter->IsRemoving || Adapter->IsRemoved)
-        Status = NDIS_STATUS_ADAPTER_NOT_READY;
-    else if (Adapter->IsStarting || Adapter->Session.Kind)
-        Status = STATUS_ALREADY_INITIALIZED;
-    else
-        Adapter->IsStarting = TRUE;
+    NTSTATUS Status = SessionAdmitLocked(Adapter);
+    Adapter->IsStarting |= NT_SUCCESS(Status);
     DriverUnlock();
     if (!NT_SUCCESS(Status))
         return Status;
-
-    Status = SessionMap(&Adapter->Session, Irp);
+    Status = SessionMap(&New, Request, Mode);
     DriverLock();
     Adapter->IsStarting = FALSE;
     if (NT_SUCCESS(Status))
-        Status = SessionBeginLocked(Adapter, Process, Owner);
+        Status = SessionBeginLocked(Adapter, &New);
     else
-        SessionDestroy(&Adapter->Session);
+        SessionDestroy(&New);
     DriverUnlock();
-    if (NT_SUCCESS(Status))
-        KeWaitForSingleObject(&Adapter->LinkSettled, Executive, KernelMode, FALSE, NULL);
     return Status;
 }
 
 /*
  * Ends the session, if there is one. Exactly once: the mutex admits one caller, who takes it out.
- * After the wait nobody holds a pointer to it: senders, readers and the worker have it only inside
- * the gate, which lets nobody in any more, and others only under the mutex; to the event that the
- * worker may be waiting for it has a reference. The wait is short: the gate is held at
- * DISPATCH_LEVEL for one bounded copy. So the program's pages are unlocked when this returns, which
- * bug check 0x76 demands of the process-exit callback. What is left, reads and buffers and the
- * link, needs nothing of the program; the worker sees to it, outside every lock.
+ * After the wait nobody holds a pointer to it: senders and the worker have it only inside the gate,
+ * which lets nobody in any more, and others only under the mutex; to the event that the worker may
+ * be waiting for it has a reference. The wait is short: the gate is held at DISPATCH_LEVEL for one
+ * bounded copy. So the program's pages are unlocked when this returns, which bug check 0x76 demands
+ * of the process-exit callback. What is left, reads and buffers and the link, needs nothing of the
+ * program.
  */
 VOID SessionEndLocked(TUN_ADAPTER *Adapter)
 {
     TUN_SESSION *Session = &Adapter->Session;
 
-    if (!Session->Kind)
+    if (!InterlockedExchange(&Adapter->SessionKind, WintunSessionNone))
         return;
     ExWaitForRundownProtectionReleaseCacheAware(Adapter->RingGate);
-    ReadsAllow(Adapter, 0);
     if (Session->Owner) {
         WriteULongRelease(Session->ToStack.Head, WINTUN_RING_ENDED);
         WriteULongRelease(Session->ToUser.Tail, WINTUN_RING_ENDED);
         KeSetEvent(Session->ToUser.TailMoved, EVENT_INCREMENT, FALSE);
     }
     SessionDestroy(Session);
-    WriteRelease(&Adapter->LinkWanted, FALSE);
-    KeSetEvent(&Adapter->LinkSettled, EVENT_INCREMENT, FALSE); /* its beginner waits for nothing */
+    ReadsCancelLocked(Adapter, NULL, STATUS_FILE_FORCED_CLOSED);
+    ReceiveTrim(Adapter);
     KeSetEvent(&Adapter->Kick, EVENT_INCREMENT, FALSE);
+    LinkIndicateLocked(Adapter, MediaConnectStateDisconnected);
 }
 
 /*
@@ -222,10 +229,11 @@ VOID SessionEndLocked(TUN_ADAPTER *Adapter)
  * close, because a registration on another thread may have been under way at the cleanup; at the
  * close it is over.
  */
-VOID SessionLeaveLocked(TUN_ADAPTER *Adapter, const FILE_OBJECT *File, LONG Member)
+VOID SessionLeaveLocked(TUN_ADAPTER *Adapter, const FILE_OBJECT *File, LONG Joined)
 {
     TUN_SESSION *Session = &Adapter->Session;
-    const BOOLEAN IsMember = Session->Kind == WintunSessionFile && Adapter->SessionId == Member;
+    const BOOLEAN IsMember =
+        Adapter->SessionKind == WintunSessionFile && Adapter->SessionId == Joined;
 
     if (Session->Owner == File || (IsMember && --Session->Files == 0))
         SessionEndLocked(Adapter);

@@ -5,12 +5,12 @@
  * the rules of locking. Nothing here may depend on who uses a session: rings, files or the kernel.
  *
  * Locks. A lock may be taken while holding those named after "after"; nothing else.
- *   Driver.Mutex         mutex, PASSIVE    adapter list, control device, who has which session
- *   TUN_ADAPTER.RingGate rundown, DISPATCH Session and its rings; after: Driver.Mutex (to shut it)
- *   TUN_ADAPTER.FlowGate rundown, DISPATCH what NDIS waits for when it pauses the adapter
- *   TUN_RING.Lock        spin, DISPATCH    Cursor and Open of a ring to the user; after: RingGate
- *   TUN_ADAPTER.ReadLock spin, DISPATCH    pending reads; after: Driver.Mutex, RingGate
- *   TUN_ADAPTER.BufferLock spin, any     free receive buffers; after: both gates
+ *   Driver.Mutex           mutex, PASSIVE    adapters, control device, who has which session, link
+ *   TUN_ADAPTER.RingGate   rundown, DISPATCH Session and its rings; after: Driver.Mutex (shuts it)
+ *   TUN_ADAPTER.FlowGate   rundown, DISPATCH what NDIS waits for when it pauses the adapter
+ *   TUN_RING.Lock          spin, DISPATCH    Cursor and Open of a ring to the user; after: RingGate
+ *   TUN_ADAPTER.ReadLock   spin, DISPATCH    pending reads; after: Driver.Mutex, RingGate
+ *   TUN_ADAPTER.BufferLock spin, any         free receive buffers; after: Driver.Mutex, both gates
  *
  * The gates are held at DISPATCH_LEVEL only: a thread of a program that were suspended inside one
  * would make pause, or the end of a session, wait for user mode. The ring gate is open while there
@@ -23,12 +23,11 @@
 #include <ndis.h>
 #include <wintun-abi.h>
 
-#define TUN_TAG           0x6E757477U /* "wtun" in memory */
-#define TUN_TURN_BYTES    0x40000U    /* most that is copied between ring and stack at a time */
-#define TUN_PUMP_TURNS    4U          /* reads that a sender completes before the worker does */
-#define TUN_FILE_CAPACITY 0x100000U   /* of the ring behind ReadFile */
-#define TUN_MEMBER_CLOSED 2           /* instead of a session's Id: the file is cleaned up */
-#define TUN_STATISTICS    0x3F87FFU   /* NDIS_STATISTICS_FLAGS_VALID_: all that count something */
+#define TUN_TAG        0x6E757477U     /* "wtun" in memory */
+#define TUN_TURN_BYTES 0x40000U        /* most that is copied between ring and stack at a time */
+#define TUN_STATISTICS 0x3F87FFU       /* NDIS_STATISTICS_FLAGS_VALID_: all that count something */
+#define TUN_LINK_SPEED 100000000000ULL /* bit/s */
+#define TUN_NEGOTIATED 0xF             /* NDIS_LINK_STATE_..._AUTO_NEGOTIATED: all four */
 
 /* The header of a structure in one revision, which is a number that NDIS also calls by name, and in
  * one of two: New since a version of NDIS. */
@@ -70,9 +69,8 @@ typedef struct TUN_RING {
     KEVENT *TailMoved; /* referenced; NULL: none */
 } TUN_RING;
 
-/* An adapter's session. All zero while there is none, but for what SessionMap is making. */
+/* An adapter's session. All zero while there is none. */
 typedef struct TUN_SESSION {
-    ULONG Kind;                     /* WintunSession...; set last */
     LONG Files;                     /* file: those that joined and live; Driver.Mutex */
     HANDLE Process;                 /* id of the one that began it; NULL: the kernel */
     FILE_OBJECT *Owner;             /* rings: whose cleanup ends it; not referenced */
@@ -85,34 +83,30 @@ typedef struct TUN_SESSION {
 typedef struct TUN_ADAPTER {
     struct TUN_ADAPTER *Next; /* Driver.Mutex */
     LONG volatile References; /* the miniport's, and one per open file */
-    NDIS_HANDLE Handle;       /* valid until halt; used under the flow gate or by the worker */
+    NDIS_HANDLE Handle;       /* valid until halt; used under the flow gate or Driver.Mutex */
     NDIS_HANDLE Lists;        /* NDIS pool of lists without data; constant */
     DEVICE_OBJECT *Device;    /* NDIS's; only compared */
     UNICODE_STRING Name;      /* "{NetCfgInstanceId}"; constant */
     WCHAR NameBuffer[40];
     SECURITY_DESCRIPTOR *Security; /* self-relative; constant; NULL: the default */
     PEX_RUNDOWN_REF_CACHE_AWARE RingGate, FlowGate;
-    LONG SessionId;                    /* of the newest session, odd; Driver.Mutex */
-    BOOLEAN IsStarting;                /* a registration is under way; Driver.Mutex */
-    BOOLEAN IsRemoving;                /* query-remove was seen; Driver.Mutex */
-    LONG volatile IsRemoved, IsPaused; /* atomic. Paused is for those who ask; FlowGate decides */
-    FILE_OBJECT *CompatFile;           /* NDIS's device waits for its close; Driver.Mutex */
-    HANDLE Worker;                     /* thread; made by the first session, joined by halt */
-    /* CompatFile is closed; the worker has something to do (private to the driver); the link of the
-     * newest session is up, or the session has ended. */
-    KEVENT CompatClosed, Kick, LinkSettled;
-    LONG volatile LinkWanted; /* atomic */
-    LONG LinkIs;              /* as last indicated; the worker's own */
-    KSPIN_LOCK BufferLock;
+    LONG volatile SessionKind; /* WintunSession...; Driver.Mutex; without it only a hint */
+    LONG SessionId;            /* of the newest session; Driver.Mutex */
+    BOOLEAN IsStarting;        /* a registration is under way; Driver.Mutex */
+    BOOLEAN IsRemoving;        /* query-remove was seen; Driver.Mutex */
+    LONG volatile IsRemoved;   /* atomic */
+    FILE_OBJECT *CompatFile;   /* NDIS's device waits for its close; Driver.Mutex */
+    KEVENT CompatClosed;       /* CompatFile is closed */
+    KEVENT Kick;               /* the worker has something to do; private to the driver */
+    HANDLE Worker;             /* thread; made by the first session, joined by halt */
+    KSPIN_LOCK BufferLock, ReadLock;
     LIST_ENTRY Buffers[2];     /* free receive buffers, small and large; BufferLock */
     LONG volatile BufferBytes; /* of receive buffers in use; atomic */
-    IO_CSQ Csq;                /* pending reads */
-    KSPIN_LOCK ReadLock;
-    LIST_ENTRY Reads;          /* ReadLock */
-    LONG volatile ReadSession; /* whose files may queue reads; 0: none; ReadLock */
+    IO_CSQ Csq;                /* pending reads, all of files of the session */
     LONG volatile Pump;        /* calls of ReadsPump that the one inside has not seen */
+    LIST_ENTRY Reads;          /* ReadLock; put in under Driver.Mutex */
     LONG64 volatile Counters[WintunCounterCount]; /* atomic */
-    TUN_SESSION Session; /* written under Driver.Mutex while RingGate is shut, or IsStarting */
+    TUN_SESSION Session; /* written under Driver.Mutex while RingGate is shut */
 } TUN_ADAPTER;
 
 typedef struct TUN_DRIVER {
@@ -225,8 +219,7 @@ FORCEINLINE VOID GateLeave(_In_ TUN_ADAPTER *Adapter)
 
 FORCEINLINE VOID Count(_Inout_ TUN_ADAPTER *Adapter, ULONG Counter, ULONG64 Amount)
 {
-    if (Amount)
-        InterlockedAdd64(&Adapter->Counters[Counter], (LONG64)Amount);
+    InterlockedAdd64(&Adapter->Counters[Counter], (LONG64)Amount);
 }
 
 /* A mutex, because some holders wait for a gate; it also keeps its holder from being suspended. */
@@ -251,18 +244,18 @@ MINIPORT_PAUSE AdapterPause;
 MINIPORT_RESTART AdapterRestart;
 MINIPORT_DEVICE_PNP_EVENT_NOTIFY AdapterPnpEvent;
 VOID AdapterDereference(_In_ TUN_ADAPTER *Adapter);
-VOID AdapterIndicateLink(_Inout_ TUN_ADAPTER *Adapter);
 
 /* oid.c */
 MINIPORT_OID_REQUEST OidRequest;
 MINIPORT_DIRECT_OID_REQUEST OidDirect;
 
 /* session.c */
-NTSTATUS SessionRegister(_In_ TUN_ADAPTER *Adapter, _In_ IRP *Irp);
-NTSTATUS SessionBeginLocked(_Inout_ TUN_ADAPTER *Adapter, HANDLE Process, FILE_OBJECT *Owner);
 VOID RingCreate(_Inout_ TUN_RING *Ring, _In_ UCHAR *Base, ULONG Capacity);
-VOID SessionLeaveLocked(_In_ TUN_ADAPTER *Adapter, _In_ const FILE_OBJECT *File, LONG Member);
+NTSTATUS SessionBeginLocked(_Inout_ TUN_ADAPTER *Adapter, _Inout_ TUN_SESSION *New);
+NTSTATUS SessionRegister(_In_ TUN_ADAPTER *Adapter, _In_ FILE_OBJECT *Owner, KPROCESSOR_MODE Mode,
+                         _In_opt_ const WINTUN_REGISTER_RINGS *Request);
 VOID SessionEndLocked(_In_ TUN_ADAPTER *Adapter);
+VOID SessionLeaveLocked(_In_ TUN_ADAPTER *Adapter, _In_ const FILE_OBJECT *File, LONG Joined);
 CREATE_PROCESS_NOTIFY_ROUTINE SessionProcessNotify;
 
 /* send.c */
@@ -281,10 +274,9 @@ BOOLEAN DeviceOwns(_In_opt_ const FILE_OBJECT *File);
 NTSTATUS DeviceCheckAccess(_In_opt_ const TUN_ADAPTER *Adapter, SECURITY_SUBJECT_CONTEXT *Subject,
                            ACCESS_MASK Desired, KPROCESSOR_MODE Mode);
 NTSTATUS DeviceComplete(_In_ IRP *Irp, NTSTATUS Status, ULONG_PTR Information);
-VOID ReadsCreate(_Inout_ TUN_ADAPTER *Adapter);
-VOID ReadsAllow(_Inout_ TUN_ADAPTER *Adapter, LONG SessionId);
+NTSTATUS DeviceRegister(_In_ TUN_ADAPTER *Adapter, _In_ IRP *Irp);
 VOID ReadsPump(_In_ TUN_ADAPTER *Adapter);
-VOID ReadsCancel(_In_ TUN_ADAPTER *Adapter, _In_opt_ PVOID Context, NTSTATUS Status);
+VOID ReadsCancelLocked(_In_ TUN_ADAPTER *Adapter, _In_opt_ PVOID File, NTSTATUS Status);
 
 /* compat.c */
 VOID CompatInstall(_Inout_ DRIVER_OBJECT *DriverObject);

@@ -413,6 +413,30 @@ TEST(lists_outstanding_when_the_session_ends_stay_valid)
     scene_end(&scene);
 }
 
+TEST(lists_returned_after_the_session_leave_no_memory)
+{
+    /* design 2.4: buffers are made with the session and bounded; who returns one later finds none
+     */
+    struct scene scene;
+
+    scene_begin_rings(&scene, SERIAL(1));
+    scene_hold(&scene, 1, 900);
+    nth_mem_return_all(scene.port.mem);
+    scene_end_rings(&scene);
+    nth_settle();
+    const size_t idle = nth_pool_bytes();
+    scene_rings(&scene, VIA_NDIS, NULL);
+    nth_mem_clear(scene.port.mem);
+    scene_hold(&scene, 20, 900);
+    scene_end_rings(&scene);
+    nth_settle();
+    CHECK(nth_pool_bytes() > idle);
+    nth_mem_return_all(scene.port.mem);
+    nth_settle();
+    CHECK_EQ(nth_pool_bytes(), idle);
+    scene_end(&scene);
+}
+
 TEST(lists_outstanding_when_the_process_exits_stay_valid)
 {
     /* lessons 6: "process cannot finish exiting": the wait must not depend on who holds packets */

@@ -215,7 +215,8 @@ static void slow_status(void *context, const NDIS_STATUS_INDICATION *indication)
     bool *was_told = context;
 
     *was_told = false;
-    KeDelayExecutionThread(KernelMode, FALSE, &(LARGE_INTEGER){.QuadPart = -10000});
+    for (const uint64_t end = nth_clock_ns() + MSEC; nth_clock_ns() < end;)
+        nth_point();
     *was_told = link->MediaConnectState == MediaConnectStateConnected;
 }
 
