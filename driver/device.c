@@ -74,29 +74,27 @@ NTSTATUS DeviceCheckAccess(const TUN_ADAPTER *Adapter, SECURITY_SUBJECT_CONTEXT 
 
 /*
  * REGISTER_RINGS at either device. Addresses and handles are those of the calling process. The
- * short layout is for 32-bit programs alone.
+ * short layout is for 32-bit programs alone. A request of another length is one that says nothing,
+ * which is refused in its turn: after a session that exists.
  */
 NTSTATUS DeviceRegister(TUN_ADAPTER *Adapter, IRP *Irp)
 {
     const IO_STACK_LOCATION *Stack = IoGetCurrentIrpStackLocation(Irp);
     const ULONG Bytes = Stack->Parameters.DeviceIoControl.InputBufferLength;
     const WINTUN_REGISTER_RINGS_32 *Short = Irp->AssociatedIrp.SystemBuffer;
-    const WINTUN_REGISTER_RINGS *Request = NULL; /* malformed */
-    WINTUN_REGISTER_RINGS Long;
+    WINTUN_REGISTER_RINGS Request = {.ToUser = {0}};
 
     if (!Stack->FileObject ||
         (Irp->RequestorMode == UserMode && IoGetRequestorProcess(Irp) != PsGetCurrentProcess()))
         return STATUS_INVALID_DEVICE_REQUEST;
-    if (Bytes == sizeof(Long)) {
-        Request = Irp->AssociatedIrp.SystemBuffer;
-    } else if (Bytes == sizeof(*Short) && IoIs32bitProcess(Irp)) {
-        Long = (WINTUN_REGISTER_RINGS){
+    if (Bytes == sizeof(Request))
+        RtlCopyMemory(&Request, Irp->AssociatedIrp.SystemBuffer, sizeof(Request));
+    else if (Bytes == sizeof(*Short) && IoIs32bitProcess(Irp))
+        Request = (WINTUN_REGISTER_RINGS){
             .ToUser = {Short->ToUser.RingSize, 0, Short->ToUser.Ring, Short->ToUser.TailMoved},
             .ToStack = {Short->ToStack.RingSize, 0, Short->ToStack.Ring, Short->ToStack.TailMoved},
         };
-        Request = &Long;
-    }
-    return SessionRegister(Adapter, Stack->FileObject, Irp->RequestorMode, Request);
+    return SessionRegister(Adapter, Stack->FileObject, Irp->RequestorMode, &Request);
 }
 
 /* ---- Pending reads: a cancel-safe queue, of files of the session ---- */

@@ -85,8 +85,6 @@ static VOID SessionDestroy(TUN_SESSION *Session)
 static NTSTATUS SessionMap(TUN_SESSION *Session, const WINTUN_REGISTER_RINGS *Request,
                            KPROCESSOR_MODE Mode)
 {
-    if (!Request)
-        return STATUS_INVALID_PARAMETER;
     NTSTATUS Status = RingMap(&Session->ToUser, &Request->ToUser, offsetof(WINTUN_RING, Tail),
                               EVENT_MODIFY_STATE, Mode);
     if (NT_SUCCESS(Status) && Session->ToUser.HasEnded)
@@ -232,8 +230,7 @@ VOID SessionEndLocked(TUN_ADAPTER *Adapter)
 VOID SessionLeaveLocked(TUN_ADAPTER *Adapter, const FILE_OBJECT *File, LONG Joined)
 {
     TUN_SESSION *Session = &Adapter->Session;
-    const BOOLEAN IsMember =
-        Adapter->SessionKind == WintunSessionFile && Adapter->SessionId == Joined;
+    const BOOLEAN IsMember = Session->Memory && Adapter->SessionId == Joined;
 
     if (Session->Owner == File || (IsMember && --Session->Files == 0))
         SessionEndLocked(Adapter);

@@ -253,7 +253,7 @@ MINIPORT_DIRECT_OID_REQUEST OidDirect;
 VOID RingCreate(_Inout_ TUN_RING *Ring, _In_ UCHAR *Base, ULONG Capacity);
 NTSTATUS SessionBeginLocked(_Inout_ TUN_ADAPTER *Adapter, _Inout_ TUN_SESSION *New);
 NTSTATUS SessionRegister(_In_ TUN_ADAPTER *Adapter, _In_ FILE_OBJECT *Owner, KPROCESSOR_MODE Mode,
-                         _In_opt_ const WINTUN_REGISTER_RINGS *Request);
+                         _In_ const WINTUN_REGISTER_RINGS *Request);
 VOID SessionEndLocked(_In_ TUN_ADAPTER *Adapter);
 VOID SessionLeaveLocked(_In_ TUN_ADAPTER *Adapter, _In_ const FILE_OBJECT *File, LONG Joined);
 CREATE_PROCESS_NOTIFY_ROUTINE SessionProcessNotify;
