@@ -146,12 +146,17 @@ static VOID ReadsCreate(TUN_ADAPTER *Adapter)
                     ReadsCanceled);
 }
 
-/* Those of a file, or all when File is NULL. */
-VOID ReadsCancelLocked(TUN_ADAPTER *Adapter, PVOID File, NTSTATUS Status)
+/* Those of a file, or all when File is NULL; DriverUnlock completes them. What is not in the queue
+ * any more cannot be cancelled, and has all of DriverContext (IoCsqRemoveNextIrp) for its driver.
+ */
+VOID ReadsEndLocked(TUN_ADAPTER *Adapter, PVOID File, NTSTATUS Status)
 {
     for (IRP *Irp = IoCsqRemoveNextIrp(&Adapter->Csq, File); Irp;
-         Irp = IoCsqRemoveNextIrp(&Adapter->Csq, File))
-        DeviceComplete(Irp, Status, 0);
+         Irp = IoCsqRemoveNextIrp(&Adapter->Csq, File)) {
+        Irp->IoStatus.Status = Status;
+        Irp->Tail.Overlay.DriverContext[0] = Driver.Ended;
+        Driver.Ended = Irp;
+    }
 }
 
 /* ---- Bundles ---- */
@@ -416,7 +421,7 @@ static NTSTATUS NTAPI DeviceDispatch(DEVICE_OBJECT *Device, IRP *Irp)
     case IRP_MJ_CLEANUP:
         DriverLock();
         File->IsClosed = TRUE;
-        ReadsCancelLocked(File->Adapter, Stack->FileObject, STATUS_CANCELLED);
+        ReadsEndLocked(File->Adapter, Stack->FileObject, STATUS_CANCELLED);
         SessionLeaveLocked(File->Adapter, Stack->FileObject, File->Joined);
         DriverUnlock();
         break;

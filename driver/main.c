@@ -26,6 +26,26 @@ VOID PoolFree(PVOID Memory)
         ExFreePoolWithTag(Memory, TUN_TAG);
 }
 
+/* A mutex, because some holders wait for a gate; it also keeps its holder from being suspended. */
+VOID DriverLock(VOID)
+{
+    KeWaitForSingleObject(&Driver.Mutex, Executive, KernelMode, FALSE, NULL);
+}
+
+/* Completing a read may run anybody's code, who may come back for the next one: without the mutex,
+ * when whoever held it has brought all else to its end. */
+VOID DriverUnlock(VOID)
+{
+    IRP *Irp = Driver.Ended;
+
+    Driver.Ended = NULL;
+    KeReleaseMutex(&Driver.Mutex, FALSE);
+    for (IRP *Next; Irp; Irp = Next) {
+        Next = Irp->Tail.Overlay.DriverContext[0];
+        DeviceComplete(Irp, Irp->IoStatus.Status, 0);
+    }
+}
+
 /* No adapter is left, so the process callback finds nothing; after its removal it does not run. */
 static VOID NTAPI DriverUnload(DRIVER_OBJECT *DriverObject)
 {

@@ -216,7 +216,7 @@ VOID SessionEndLocked(TUN_ADAPTER *Adapter)
         KeSetEvent(Session->ToUser.TailMoved, EVENT_INCREMENT, FALSE);
     }
     SessionDestroy(Session);
-    ReadsCancelLocked(Adapter, NULL, STATUS_FILE_FORCED_CLOSED);
+    ReadsEndLocked(Adapter, NULL, STATUS_FILE_FORCED_CLOSED);
     ReceiveTrim(Adapter);
     KeSetEvent(&Adapter->Kick, EVENT_INCREMENT, FALSE);
     LinkIndicateLocked(Adapter, MediaConnectStateDisconnected);

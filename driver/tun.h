@@ -116,7 +116,8 @@ typedef struct TUN_DRIVER {
     POOL_TYPE PoolType;
     PVOID(NTAPI *AllocatePool2)(POOL_FLAGS, SIZE_T, ULONG); /* NULL before Windows 10 2004 */
     KMUTEX Mutex;
-    TUN_ADAPTER *Adapters;
+    TUN_ADAPTER *Adapters; /* Mutex */
+    IRP *Ended;            /* reads that were ended under Mutex; DriverUnlock completes them */
 } TUN_DRIVER;
 extern TUN_DRIVER Driver;
 
@@ -222,18 +223,9 @@ FORCEINLINE VOID Count(_Inout_ TUN_ADAPTER *Adapter, ULONG Counter, ULONG64 Amou
     InterlockedAdd64(&Adapter->Counters[Counter], (LONG64)Amount);
 }
 
-/* A mutex, because some holders wait for a gate; it also keeps its holder from being suspended. */
-FORCEINLINE VOID DriverLock(VOID)
-{
-    KeWaitForSingleObject(&Driver.Mutex, Executive, KernelMode, FALSE, NULL);
-}
-
-FORCEINLINE VOID DriverUnlock(VOID)
-{
-    KeReleaseMutex(&Driver.Mutex, FALSE);
-}
-
 /* main.c */
+VOID DriverLock(VOID);
+VOID DriverUnlock(VOID);
 PVOID PoolAlloc(SIZE_T Bytes); /* zeroed, nonpaged; NULL when there is none */
 VOID PoolFree(_In_opt_ PVOID Memory);
 
@@ -276,7 +268,7 @@ NTSTATUS DeviceCheckAccess(_In_opt_ const TUN_ADAPTER *Adapter, SECURITY_SUBJECT
 NTSTATUS DeviceComplete(_In_ IRP *Irp, NTSTATUS Status, ULONG_PTR Information);
 NTSTATUS DeviceRegister(_In_ TUN_ADAPTER *Adapter, _In_ IRP *Irp);
 VOID ReadsPump(_In_ TUN_ADAPTER *Adapter);
-VOID ReadsCancelLocked(_In_ TUN_ADAPTER *Adapter, _In_opt_ PVOID File, NTSTATUS Status);
+VOID ReadsEndLocked(_In_ TUN_ADAPTER *Adapter, _In_opt_ PVOID File, NTSTATUS Status);
 
 /* compat.c */
 VOID CompatInstall(_Inout_ DRIVER_OBJECT *DriverObject);

@@ -255,13 +255,15 @@ static NTSTATUS NTAPI create_file(PHANDLE handle, ACCESS_MASK access, POBJECT_AT
 }
 NTH_EXPORT_AS(ZwCreateFile, "ZwCreateFile", create_file, 11);
 
-static NTSTATUS NTAPI open_file(PHANDLE handle, ACCESS_MASK access, POBJECT_ATTRIBUTES attributes,
-                                IO_STATUS_BLOCK *iosb, ULONG share, ULONG options)
+NTSTATUS NTAPI ZwOpenFile(PHANDLE handle, ACCESS_MASK access, POBJECT_ATTRIBUTES attributes,
+                          IO_STATUS_BLOCK *iosb, ULONG share, ULONG options);
+NTSTATUS NTAPI ZwOpenFile(PHANDLE handle, ACCESS_MASK access, POBJECT_ATTRIBUTES attributes,
+                          IO_STATUS_BLOCK *iosb, ULONG share, ULONG options)
 {
     return create_file(handle, access, attributes, iosb, NULL, 0, share, FILE_OPEN, options, NULL,
                        0);
 }
-NTH_EXPORT_AS(ZwOpenFile, "ZwOpenFile", open_file, 6);
+NTH_EXPORT(ZwOpenFile, 6);
 
 static void refuse_apc(const void *apc)
 {

@@ -325,3 +325,89 @@ TEST(kernel_request_without_a_file_is_refused)
     }
     scene_end(&scene);
 }
+
+enum { READ_ROOM = 0x20000 };
+
+/* sdk/ has what the driver uses; these are the host's own. */
+DEVICE_OBJECT *NTAPI IoGetRelatedDeviceObject(FILE_OBJECT *file);
+NTSTATUS NTAPI ZwOpenFile(HANDLE *handle, ACCESS_MASK access, OBJECT_ATTRIBUTES *attributes,
+                          IO_STATUS_BLOCK *status, ULONG share, ULONG options);
+
+/* A driver that reads again as soon as a read is complete, and remembers what it was told then. */
+struct kernel_reader {
+    DEVICE_OBJECT *device;
+    FILE_OBJECT *file;
+    uint8_t *buffer;
+    unsigned done, again;
+    NTSTATUS status[8], answer[8]; /* of reads that completed; of those sent from completion */
+};
+
+static NTSTATUS NTAPI kernel_read_done(DEVICE_OBJECT *device, IRP *irp, void *context);
+
+static NTSTATUS kernel_read(struct kernel_reader *reader)
+{
+    IRP *irp = IoAllocateIrp(reader->device->StackSize, FALSE);
+    IO_STACK_LOCATION *stack = IoGetNextIrpStackLocation(irp);
+
+    irp->MdlAddress = IoAllocateMdl(reader->buffer, READ_ROOM, FALSE, FALSE, NULL);
+    MmBuildMdlForNonPagedPool(irp->MdlAddress);
+    stack->MajorFunction = IRP_MJ_READ;
+    stack->FileObject = reader->file;
+    stack->Parameters.Read.Length = READ_ROOM;
+    IoSetCompletionRoutine(irp, kernel_read_done, reader, TRUE, TRUE, TRUE);
+    return IoCallDriver(reader->device, irp);
+}
+
+static NTSTATUS NTAPI kernel_read_done(DEVICE_OBJECT *device, IRP *irp, void *context)
+{
+    struct kernel_reader *reader = context;
+
+    reader->status[reader->done++] = irp->IoStatus.Status;
+    IoFreeMdl(irp->MdlAddress);
+    IoFreeIrp(irp);
+    if (reader->done < 4)
+        reader->answer[reader->again++] = kernel_read(reader);
+    return STATUS_MORE_PROCESSING_REQUIRED;
+}
+
+TEST(kernel_client_may_read_again_when_a_read_is_ended)
+{
+    /* nc-wdm-io_completion_routine: it may send the next request. Ending a session completes its
+     * reads when the end is complete, so that what comes back then finds the adapter gone, and
+     * begins no session that nobody would end */
+    struct scene scene;
+    struct kernel_reader reader = {.buffer = NULL};
+    WCHAR text[160] = L"\\DosDevices\\";
+    UNICODE_STRING name = {.Buffer = text};
+    OBJECT_ATTRIBUTES attributes;
+    IO_STATUS_BLOCK block;
+    HANDLE handle;
+
+    scene_begin(&scene, SERIAL(1));
+    size_t length = 12;
+    for (const char *c = scene.port.file + 4; *c; c++)
+        text[length++] = (WCHAR)*c;
+    name.Length = name.MaximumLength = (USHORT)(2 * length);
+    InitializeObjectAttributes(&attributes, &name, OBJ_KERNEL_HANDLE, NULL, NULL);
+    CHECK_STATUS(ZwOpenFile(&handle, FILE_READ_DATA, &attributes, &block, 0, 0), STATUS_SUCCESS);
+    CHECK_STATUS(ObReferenceObjectByHandle(handle, FILE_READ_DATA, NULL, KernelMode,
+                                           (void **)&reader.file, NULL),
+                 STATUS_SUCCESS);
+    reader.device = IoGetRelatedDeviceObject(reader.file);
+    reader.buffer = ExAllocatePoolWithTag(NonPagedPool, READ_ROOM, 0x74736574);
+    CHECK_STATUS(kernel_read(&reader), STATUS_PENDING);
+    CHECK(port_is_up(&scene.port));
+    nth_surprise_remove(scene.port.device);
+    nth_settle();
+    port_forget(&scene.port);
+    CHECK_EQ(reader.done, 4);
+    for (unsigned i = 0; i < reader.done; i++)
+        CHECK_STATUS(reader.status[i], STATUS_FILE_FORCED_CLOSED);
+    for (unsigned i = 0; i < reader.again; i++)
+        CHECK_STATUS(reader.answer[i], STATUS_FILE_FORCED_CLOSED);
+    ObDereferenceObject(reader.file);
+    CHECK_STATUS(ZwClose(handle), STATUS_SUCCESS);
+    ExFreePoolWithTag(reader.buffer, 0x74736574);
+    client_destroy(scene.admin);
+    scenario_shutdown();
+}
