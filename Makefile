@@ -133,6 +133,40 @@ $(eval $(call api_library,arm64))
 
 api: $(foreach a,amd64 arm64,$(OUT)/$(a)/wintun.dll)
 
+# ---- wintun.exe: user mode, with mingw-w64's headers and no C runtime ------------------------------
+
+# A frame of a page or more would need a helper of the C runtime.
+TOOLCC := $(filter-out -Isdk -mno-stack-arg-probe -Xclang -fasync-exceptions,$(WINCC)) -nostdlibinc \
+	-isystem $(WININC) -Wframe-larger-than=4000 '-DTUN_VERSION_TEXT="$(VERSION)"'
+TOOLLD := /nologo /subsystem:console /entry:ToolMain /nodefaultlib /lldmingw /release /Brepro \
+	/opt:noref /debug /pdbsourcepath:.
+TOOLSRC := $(wildcard tools/*.c tools/pure/*.c)
+define tool
+$(OUT)/$(1)/tools/%.obj: tools/%.c Makefile VERSION
+	mkdir -p $$(@D)
+	echo '  compile  $$@'
+	$$(CLANG) --target=$$(TRIPLE_$(1)) $$(TOOLCC) -c $$< -o $$@
+$(OUT)/$(1)/tools/wintun.res: tools/wintun.rc Makefile VERSION
+	mkdir -p $$(@D)
+	echo '  resource $$@'
+	$$(RC) /nologo /C 65001 $$(TUN_DEFINES) '-DTUN_VERSION_TEXT="$$(VERSION)"' /fo $$@ $$<
+$(OUT)/$(1)/tools/kernel32.lib: tools/kernel32.def
+	mkdir -p $$(@D)
+	echo '  import   $$@'
+	$$(DLLTOOL) -m $$(DEFARCH_$(1)) -d $$< -l $$@
+$(OUT)/$(1)/wintun.exe: $$(TOOLSRC:%.c=$(OUT)/$(1)/%.obj) $(OUT)/$(1)/tools/wintun.res \
+		$(OUT)/$(1)/tools/kernel32.lib
+	echo '  link     $$@'
+	$$(LLD) $$(TOOLLD) /machine:$$(MACHINE_$(1)) /pdb:$$(@:.exe=.exe.pdb) /pdbaltpath:wintun.exe.pdb \
+		/out:$$@ $$^
+endef
+$(eval $(call tool,amd64))
+$(eval $(call tool,arm64))
+
+.PHONY: tools
+tools: $(foreach a,amd64 arm64,$(OUT)/$(a)/wintun.exe)
+all: tools
+
 # ---- nthost --------------------------------------------------------------------------------------
 
 HOSTWARN := -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter \
