@@ -310,6 +310,8 @@ $(OUT)/tests-$(1)/%: $(OUT)/host-$(1)/tests/%.o $$(TESTLIB:%=$(OUT)/host-$(1)/%)
 	mkdir -p $$(@D)
 	echo '  link     $$@'
 	$$(CC) $$(HOST_$(1)) -o $$@ $$^ $$(HOSTLIBS)
+$$(filter $(OUT)/tests-$(1)/unit/tool_%,$$(TESTSRC:tests/%.c=$(OUT)/tests-$(1)/%)): \
+	$$(patsubst %.c,$(OUT)/host-$(1)/%.o,$$(wildcard tools/pure/*.c))
 tests-$(1): $$(TESTSRC:tests/%.c=$(OUT)/tests-$(1)/%)
 .PHONY: tests-$(1)
 endef
@@ -340,6 +342,24 @@ $(OUT)/sabotage/$(1).sys: $$(patsubst driver/%.c,$(OUT)/sabotage/$(1)/%.obj,$$(w
 endef
 $(foreach s,$(SABOTAGES),$(eval $(call sabotaged_driver,$(s))))
 tests: $(SABOTAGES:%=$(OUT)/sabotage/%.sys)
+
+# ---- wintun.exe with a wintun.dll that only plays one, and with one of version 0.14 ---------------
+
+TESTTOOLS := $(OUT)/tests-tools $(OUT)/tests-tools/old $(OUT)/tests-tools/alone
+MINGWCC := x86_64-w64-mingw32-gcc
+MINGWFLAGS := -std=gnu17 -O2 -Wall -Wextra -Werror -Wno-missing-field-initializers -Iinclude -static -s
+$(OUT)/tests-tools/wintun.dll: tests/tools/wintun.c include/wintun.h Makefile
+	mkdir -p $(@D)
+	echo '  link     $@'
+	$(MINGWCC) $(MINGWFLAGS) -shared -o $@ $<
+$(OUT)/tests-tools/old/wintun.dll: tests/tools/wintun.c tests/tools/old.def include/wintun.h Makefile
+	mkdir -p $(@D)
+	echo '  link     $@'
+	$(MINGWCC) $(MINGWFLAGS) -shared -o $@ tests/tools/wintun.c tests/tools/old.def
+$(TESTTOOLS:%=%/wintun.exe): $(OUT)/amd64/wintun.exe
+	mkdir -p $(@D)
+	cp $< $@
+tests: $(TESTTOOLS:%=%/wintun.exe) $(OUT)/tests-tools/wintun.dll $(OUT)/tests-tools/old/wintun.dll
 
 # ---- the bench -----------------------------------------------------------------------------------
 
