@@ -52,8 +52,8 @@ static void FailWrite(const char *Message, DWORD Code, const wchar_t *Reason, co
     TextPrint(&ToolErr, "wintun: %s", Message);
     if (Reason && *Reason)
         TextPrint(&ToolErr, ": %ls", Reason);
-    if (Code)
-        TextPrint(&ToolErr, " (error %lu)", Code);
+    else if (Code)
+        TextPrint(&ToolErr, ": error %lu", Code);
     TextPrint(&ToolErr, "\n");
     if (Remedy)
         TextPrint(&ToolErr, "wintun: %s\n", Remedy);
@@ -75,7 +75,7 @@ void FailSetJson(bool Value)
     IsJson = Value;
 }
 
-/* The text of Windows for an error, without the end of its line. */
+/* The text of Windows for an error, without the end of its line; "" when it has none. */
 static void ReasonOfWindows(DWORD Code, wchar_t *Reason)
 {
     DWORD Length = FormatMessageW(FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS, NULL,
