@@ -7,6 +7,7 @@
  *
  *   FAKE_ADAPTERS=1           four adapters exist: Office (used by this process), a stale one with
  *                             a difficult name, Broken (problem 10), Secret (may not be read)
+ *   FAKE_FREE=1               but nobody uses or has created Office
  *   FAKE_FAIL=Function=code   that function fails so
  *   FAKE_PACKETS=n            Windows has sent n packets when a session starts
  *   FAKE_END=1                and then the adapter is gone
@@ -34,6 +35,7 @@ struct WINTUN_SESSION {
 
 struct WINTUN_ADAPTER {
     bool IsThere;
+    unsigned Opened; /* handles that did not create it */
     wchar_t Name[128];
     WINTUN_ADAPTER_INFO Info;
     WINTUN_STATISTICS Statistics;
@@ -116,10 +118,12 @@ static void Prepare(void)
     if (!getenv("FAKE_ADAPTERS"))
         return;
     Adapter = Add(L"Office", L"Office", WINTUN_INFO_PRESENT | WINTUN_INFO_READY);
-    Adapter->Info.CreatorProcessId = GetCurrentProcessId();
-    Adapter->Statistics.SessionKind = WINTUN_SESSION_RINGS;
-    Adapter->Statistics.OwnerProcessId = GetCurrentProcessId();
-    Adapter->Statistics.LinkUp = 1;
+    if (!getenv("FAKE_FREE")) {
+        Adapter->Info.CreatorProcessId = GetCurrentProcessId();
+        Adapter->Statistics.SessionKind = WINTUN_SESSION_RINGS;
+        Adapter->Statistics.OwnerProcessId = GetCurrentProcessId();
+        Adapter->Statistics.LinkUp = 1;
+    }
     Adapter->Statistics.SentPackets = 18446744073709551615ULL;
     Adapter = Add(L"\"B\x00fc"
                   L"ro\"\\\x4e2d\xd83d\xde00\xd800",
@@ -182,15 +186,16 @@ WINTUN_ADAPTER_HANDLE WINAPI WintunOpenAdapter(LPCWSTR Name)
         return NULL;
     if (!Adapter)
         Fail(ERROR_NOT_FOUND, L"opening adapter: there is none of that name");
+    else
+        Adapter->Opened++;
     return Adapter;
 }
 
 void WINAPI WintunCloseAdapter(WINTUN_ADAPTER_HANDLE Adapter)
 {
-    const bool IsOurs = Adapter && Adapter->Info.CreatorProcessId == GetCurrentProcessId() &&
-                        !Adapter->Statistics.OwnerProcessId;
-
-    if (IsOurs)
+    if (Adapter->Opened)
+        Adapter->Opened--;
+    else
         Log("close \"%ls\"\n", Adapter->Name);
 }
 
