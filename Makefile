@@ -19,6 +19,7 @@ CLANG   ?= clang-19
 LLD     ?= lld-link-19
 DLLTOOL ?= llvm-dlltool-19
 RC      ?= llvm-rc-19
+MINGW_CC ?= x86_64-w64-mingw32-gcc
 CC      := gcc
 AR      := ar
 VERSION := $(shell cat VERSION)
@@ -30,7 +31,7 @@ all: driver api nthost
 # Every target first installs what it needs and the system lacks; nothing when nothing is missing.
 ifeq ($(MAKELEVEL)$(filter clean,$(MAKECMDGOALS)),0)
 PURPOSE := $(or $(firstword $(filter test check demo,$(MAKECMDGOALS))),build)
-TOOLS := CLANG='$(CLANG)' LLD='$(LLD)' DLLTOOL='$(DLLTOOL)' # make 4.3 does not hand them to $(shell)
+TOOLS := CLANG='$(CLANG)' LLD='$(LLD)' DLLTOOL='$(DLLTOOL)' MINGW_CC='$(MINGW_CC)' # make 4.3 does not hand them to $(shell)
 ifneq ($(shell $(TOOLS) scripts/setup $(PURPOSE) >&2 && echo ready),ready)
 $(error set-up failed, see above)
 endif
@@ -204,13 +205,25 @@ $(OUT)/nthost: $(HOSTOBJ_plain) $(patsubst %.c,$(OUT)/host-plain/%.o,$(wildcard 
 	$(CC) -o $@ $^ $(HOSTLIBS)
 nthost: $(OUT)/nthost
 
-# ---- examples: Linux children of nthost ----------------------------------------------------------
+# ---- examples: Linux children of nthost, and Windows programs over wintun.dll ---------------------
 
-EXAMPLES := $(patsubst examples/%.c,$(OUT)/%,$(wildcard examples/*.c))
+# those over examples/packets.h; minimal.c uses the DLL itself and is for Windows only
+PORTABLE := $(filter-out examples/minimal.c,$(wildcard examples/*.c))
+EXAMPLES := $(PORTABLE:examples/%.c=$(OUT)/%)
 $(EXAMPLES): $(OUT)/%: $(OUT)/host-plain/examples/%.o $(CHILDSRC:%.c=$(OUT)/host-plain/%.o)
 	echo '  link     $@'
 	$(CC) -o $@ $^ -pthread
 all: $(EXAMPLES)
+
+MINGWFLAGS := -std=c17 -O2 -Wall -Wextra -Werror -Wno-missing-field-initializers -Iinclude -static -s \
+	-Wl,--no-insert-timestamp
+WINEXAMPLES := $(patsubst examples/%.c,$(OUT)/amd64/%.exe,$(wildcard examples/*.c))
+$(PORTABLE:examples/%.c=$(OUT)/amd64/%.exe): examples/windows/packets.c examples/packets.h
+$(WINEXAMPLES): $(OUT)/amd64/%.exe: examples/%.c include/wintun.h include/wintun-loader.h Makefile
+	mkdir -p $(@D)
+	echo '  link     $@'
+	$(MINGW_CC) $(MINGWFLAGS) -o $@ $(filter %.c,$^) -lws2_32
+all: $(WINEXAMPLES)
 
 # Programs that tests start as children of the host.
 CHILDREN := $(patsubst tests/host/children/%.c,$(OUT)/children/%,$(wildcard tests/host/children/*.c))
@@ -346,16 +359,14 @@ tests: $(SABOTAGES:%=$(OUT)/sabotage/%.sys)
 # ---- wintun.exe with a wintun.dll that only plays one, and with one of version 0.14 ---------------
 
 TESTTOOLS := $(OUT)/tests-tools $(OUT)/tests-tools/old $(OUT)/tests-tools/alone
-MINGWCC := x86_64-w64-mingw32-gcc
-MINGWFLAGS := -std=gnu17 -O2 -Wall -Wextra -Werror -Wno-missing-field-initializers -Iinclude -static -s
 $(OUT)/tests-tools/wintun.dll: tests/tools/wintun.c include/wintun.h Makefile
 	mkdir -p $(@D)
 	echo '  link     $@'
-	$(MINGWCC) $(MINGWFLAGS) -shared -o $@ $<
+	$(MINGW_CC) $(MINGWFLAGS) -shared -o $@ $<
 $(OUT)/tests-tools/old/wintun.dll: tests/tools/wintun.c tests/tools/old.def include/wintun.h Makefile
 	mkdir -p $(@D)
 	echo '  link     $@'
-	$(MINGWCC) $(MINGWFLAGS) -shared -o $@ tests/tools/wintun.c tests/tools/old.def
+	$(MINGW_CC) $(MINGWFLAGS) -shared -o $@ tests/tools/wintun.c tests/tools/old.def
 $(TESTTOOLS:%=%/wintun.exe): $(OUT)/amd64/wintun.exe
 	mkdir -p $(@D)
 	cp $< $@

@@ -10,7 +10,9 @@
  *   FAKE_FREE=1               but nobody uses or has created Office
  *   FAKE_FAIL=Function=code   that function fails so
  *   FAKE_PACKETS=n            Windows has sent n packets when a session starts
+ *   FAKE_DELAY=n              which takes n milliseconds
  *   FAKE_END=1                and then the adapter is gone
+ *   FAKE_SENT=path            packets that Windows is given, each after its size in 4 bytes
  *   FAKE_LOG=path             calls that change something, one line each
  *   FAKE_DEAF=1               Windows answers no pings
  */
@@ -295,6 +297,18 @@ static WORD Sum(const BYTE *Bytes, DWORD Size)
     return (WORD)~Total;
 }
 
+static void Keep(const BYTE *Packet, DWORD Size)
+{
+    const char *Path = getenv("FAKE_SENT");
+    FILE *File = Path ? fopen(Path, "ab") : NULL;
+
+    if (!File)
+        return;
+    fwrite(&Size, sizeof(Size), 1, File);
+    fwrite(Packet, 1, Size, File);
+    fclose(File);
+}
+
 /* Answers pings to whom they are sent. */
 static void Windows(WINTUN_SESSION_HANDLE Session, const BYTE *Packet, DWORD Size)
 {
@@ -362,6 +376,8 @@ WINTUN_SESSION_HANDLE WINAPI WintunStartSession(WINTUN_ADAPTER_HANDLE Adapter, D
     Adapter->Statistics.SessionKind = WINTUN_SESSION_RINGS;
     Adapter->Statistics.OwnerProcessId = GetCurrentProcessId();
     Adapter->Statistics.LinkUp = 1;
+    if (getenv("FAKE_DELAY"))
+        Sleep(strtoul(getenv("FAKE_DELAY"), NULL, 0));
     for (int Number = 0; Packets && Number < atoi(Packets); Number++)
         PushNumber(Session, (unsigned)Number);
     return Session;
@@ -418,6 +434,7 @@ void WINAPI WintunSendPacket(WINTUN_SESSION_HANDLE Session, const BYTE *Packet)
     if (*Room && (Packet[0] >> 4 == 4 || Packet[0] >> 4 == 6)) {
         Statistics->ReceivedPackets++;
         Statistics->ReceivedBytes += *Room;
+        Keep(Packet, *Room);
         Windows(Session, Packet, *Room);
     } else {
         Statistics->ReceivedNotIp++;

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (C) 2026 Wintun authors */
+/*
+ * examples/packets.h over wintun.dll. The adapter is named as Windows shows it, or by its interface
+ * GUID, "{...}"; one of a name that does not exist is created, and goes with the program. Packets
+ * are received and sent in place, in the rings: nothing is copied here.
+ */
+#include "../packets.h"
+
+#include <wintun-loader.h>
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { RING = 0x400000 };
+
+struct packets {
+    HMODULE library;
+    WINTUN_API api;
+    WINTUN_ADAPTER_HANDLE adapter;
+    WINTUN_SESSION_HANDLE session;
+    HANDLE event;
+    BYTE *next; /* packets_wait has received it, packets_receive hands it out */
+    DWORD next_bytes;
+};
+
+/* What an enumeration looks for, and the name that it found. */
+struct search {
+    const char *guid;
+    WCHAR name[128];
+};
+
+static char error_text[1024];
+
+const char *packets_error(void)
+{
+    return error_text;
+}
+
+/* The text of the DLL for what just failed, or that of Windows. */
+static struct packets *fail(struct packets *packets, const char *what)
+{
+    const DWORD code = GetLastError();
+    WCHAR wide[400] = L"";
+    char reason[1000];
+
+    if (!packets || !packets->api.GetLastErrorText ||
+        packets->api.GetLastErrorText(wide, sizeof(wide) / sizeof(wide[0])) <= 1)
+        FormatMessageW(FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS, NULL, code, 0,
+                       wide, sizeof(wide) / sizeof(wide[0]), NULL);
+    if (!WideCharToMultiByte(CP_UTF8, 0, wide, -1, reason, sizeof(reason), NULL, NULL))
+        reason[0] = 0;
+    snprintf(error_text, sizeof(error_text), "%s: %.900s (error %lu)", what, reason, code);
+    packets_close(packets);
+    return NULL;
+}
+
+static BOOL CALLBACK compare_guid(const WINTUN_ADAPTER_INFO *info, void *context)
+{
+    struct search *search = context;
+    const GUID *guid = &info->Guid;
+    char text[40];
+
+    snprintf(text, sizeof(text), "{%08lX-%04X-%04X-%02X%02X-%02X%02X%02X%02X%02X%02X}", guid->Data1,
+             guid->Data2, guid->Data3, guid->Data4[0], guid->Data4[1], guid->Data4[2],
+             guid->Data4[3], guid->Data4[4], guid->Data4[5], guid->Data4[6], guid->Data4[7]);
+    if (!(info->Flags & WINTUN_INFO_READY) || _stricmp(text, search->guid) != 0)
+        return TRUE;
+    wcsncpy(search->name, info->Name, sizeof(search->name) / sizeof(search->name[0]) - 1);
+    return FALSE;
+}
+
+static bool find_by_guid(const struct packets *packets, struct search *search)
+{
+    if (!packets->api.EnumAdapters || !packets->api.EnumAdapters(compare_guid, search))
+        return false;
+    if (!search->name[0])
+        SetLastError(ERROR_NOT_FOUND);
+    return search->name[0] != 0;
+}
+
+/* The adapter, which is there already or is made. */
+static WINTUN_ADAPTER_HANDLE open_adapter(const struct packets *packets, const char *name)
+{
+    struct search search = {.guid = name};
+
+    if (name[0] == '{')
+        return find_by_guid(packets, &search) ? packets->api.OpenAdapter(search.name) : NULL;
+    if (!MultiByteToWideChar(CP_ACP, 0, name, -1, search.name, /* main has them in this code page */
+                             sizeof(search.name) / sizeof(search.name[0])))
+        return NULL;
+    WINTUN_ADAPTER_HANDLE adapter = packets->api.OpenAdapter(search.name);
+    if (!adapter && GetLastError() == ERROR_NOT_FOUND)
+        adapter = packets->api.CreateAdapter(search.name, L"Example", NULL);
+    return adapter;
+}
+
+struct packets *packets_open(const char *adapter, const char *transport)
+{
+    struct packets *packets;
+
+    if (strcmp(transport, "ring") != 0) {
+        snprintf(error_text, sizeof(error_text), "wintun.dll carries packets in rings: \"%s\"",
+                 transport);
+        return NULL;
+    }
+    packets = calloc(1, sizeof(*packets));
+    if (!packets)
+        return fail(NULL, "cannot begin");
+    packets->library = WintunLoad(NULL, &packets->api);
+    if (!packets->library)
+        return fail(packets, "cannot load wintun.dll");
+    packets->adapter = open_adapter(packets, adapter);
+    if (!packets->adapter)
+        return fail(packets, "cannot open the adapter");
+    packets->session = packets->api.StartSession(packets->adapter, RING);
+    if (!packets->session)
+        return fail(packets, "cannot start a session");
+    packets->event = packets->api.GetReadWaitEvent(packets->session);
+    return packets;
+}
+
+/* The event says that there may be packets, not that there are: so receive, wait, receive. */
+int packets_wait(struct packets *packets, unsigned timeout_ms)
+{
+    for (int turn = 0; turn < 2 && !packets->next; turn++) {
+        if (turn)
+            WaitForSingleObject(packets->event, timeout_ms);
+        packets->next = packets->api.ReceivePacket(packets->session, &packets->next_bytes);
+        if (!packets->next && GetLastError() != ERROR_NO_MORE_ITEMS)
+            return -1;
+    }
+    return packets->next ? 0 : 1;
+}
+
+const uint8_t *packets_receive(struct packets *packets, uint32_t *bytes)
+{
+    BYTE *packet = packets->next;
+    DWORD size = packets->next_bytes;
+
+    packets->next = NULL;
+    if (!packet)
+        packet = packets->api.ReceivePacket(packets->session, &size);
+    *bytes = size;
+    return packet;
+}
+
+void packets_release(struct packets *packets, const uint8_t *packet)
+{
+    packets->api.ReleaseReceivePacket(packets->session, packet);
+}
+
+uint8_t *packets_allocate(struct packets *packets, uint32_t bytes)
+{
+    return packets->api.AllocateSendPacket(packets->session, bytes);
+}
+
+void packets_send(struct packets *packets, const uint8_t *packet)
+{
+    packets->api.SendPacket(packets->session, packet);
+}
+
+/* A ring has been told already. */
+void packets_flush(struct packets *packets)
+{
+    (void)packets;
+}
+
+void packets_close(struct packets *packets)
+{
+    if (!packets)
+        return;
+    if (packets->session)
+        packets->api.EndSession(packets->session);
+    if (packets->adapter)
+        packets->api.CloseAdapter(packets->adapter);
+    if (packets->library)
+        FreeLibrary(packets->library);
+    free(packets);
+}
