@@ -9,9 +9,7 @@
 
 #include "pure/packet.h"
 
-#include <iphlpapi.h>
-
-#include <icmpapi.h>
+#include <ipexport.h>
 
 enum { RING = 0x20000, PING_BYTES = 84, PING_COUNT = 3, PING_MS = 2000, SLACK_MS = 3000 };
 
@@ -171,7 +169,7 @@ static DWORD WINAPI PingerRun(void *Context)
     memcpy(&Target, PeerAddress, sizeof(Target));
     if (Pinger->Send(Icmp, Target, Data, sizeof(Data), NULL, Answer, sizeof(Answer), PING_MS)) {
         memcpy(&Reply, Answer, sizeof(Reply));
-        Pinger->IsAnswered = Reply.Status == 0 /* IP_SUCCESS */ && Reply.Address == Target;
+        Pinger->IsAnswered = Reply.Status == IP_SUCCESS && Reply.Address == Target;
     }
     Pinger->Close(Icmp);
     return 0;

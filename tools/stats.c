@@ -6,8 +6,8 @@
  */
 #include "tool.h"
 
-static const char *const AllHeadings[] = {"NAME",     "LINK",      "FROM pkt/s", "FROM Mbit/s",
-                                          "TO pkt/s", "TO Mbit/s", "LOST pkt/s", "USED BY"};
+static const char *const AllHeadings[] = {"NAME", "LINK",   "FROM/s", "Mbit/s",
+                                          "TO/s", "Mbit/s", "LOST/s", "USED BY"};
 static const char *const OneHeadings[] = {"COUNTER", "TOTAL", "PER SECOND"};
 enum { ALL_COLUMNS = 8, ONE_COLUMNS = 3 };
 
@@ -112,7 +112,9 @@ static unsigned LookWrite(const LOOK *Now, const LOOK *Before, bool IsOne)
         for (unsigned Index = 0; Index < Now->Count; Index++)
             AllAdd(&Table, &Now->Adapters[Index], Before, Elapsed);
     }
+    OutputClip(true);
     TableWrite(&Table, &ToolOut);
+    OutputClip(false);
     MemoryFree(Table.Cells);
     return Table.Rows + 1;
 }

@@ -19,7 +19,10 @@ TOOL_TEXT ToolOut, ToolErr;
 HANDLE StopEvent;
 static OUTPUT Out, Err;
 
-/* Calls of these are made by the compiler. */
+/* Calls of these are made by the compiler; Microsoft's takes them for its own unless told. */
+#if defined(_MSC_VER) && !defined(__clang__)
+#pragma function(memcpy, memset, memcmp)
+#endif
 
 void *memcpy(void *Target, const void *Source, size_t Size)
 {
@@ -111,6 +114,15 @@ bool OutputFlush(void)
 bool OutputIsConsole(void)
 {
     return Out.IsConsole;
+}
+
+void OutputClip(bool IsClipped)
+{
+    CONSOLE_SCREEN_BUFFER_INFO Screen;
+
+    ToolOut.MaxColumn = 0;
+    if (IsClipped && GetConsoleScreenBufferInfo(Out.Handle, &Screen) && Screen.dwSize.X > 1)
+        ToolOut.MaxColumn = (unsigned)Screen.dwSize.X - 1;
 }
 
 void OutputRewind(unsigned Lines)

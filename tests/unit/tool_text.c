@@ -98,6 +98,16 @@ TEST(text_decimals_and_clock)
     CHECK_STR(Buffer, "12.34 0.005 23:59:59.999999 00:00:00.000001");
 }
 
+/* A line of a console stays one line, and the next begins anew. */
+TEST(text_past_the_last_column_is_left_out)
+{
+    Fresh()->MaxColumn = 4;
+    TextPrint(&Text, "ab%ls and\n", L"\xfc\x4e2d\x4e2d");
+    TextPad(&Text, 9);
+    TextPrint(&Text, "\nabcd\nabcde\n");
+    CHECK_STR(Buffer, "ab\xC3\xBC\xE4\xB8\xAD\n    \nabcd\nabcd\n");
+}
+
 TEST(text_padding_counts_code_points)
 {
     TextPrint(Fresh(), "x\n%ls", L"\xfc\xfc");

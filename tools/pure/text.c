@@ -26,6 +26,10 @@ static void TextByte(TOOL_TEXT *Text, char Byte)
 {
     const bool IsFirst = ((unsigned char)Byte & 0xC0) != 0x80;
 
+    if (IsFirst)
+        Text->IsClipping = Text->MaxColumn && Text->Column >= Text->MaxColumn && Byte != '\n';
+    if (Text->IsClipping)
+        return;
     if (IsFirst && Text->Length + SequenceLength((unsigned char)Byte) >= Text->Capacity) {
         if (Text->Flush)
             Text->Flush(Text);
@@ -200,7 +204,7 @@ void TextPad(TOOL_TEXT *Text, unsigned Column)
 {
     const unsigned Start = Text->Column;
 
-    while (Text->Column < Column && !Text->IsFull)
+    while (Text->Column < Column && !Text->IsFull && !Text->IsClipping)
         TextByte(Text, ' ');
     if (Text->Column == Start && Start)
         TextByte(Text, ' ');

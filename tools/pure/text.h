@@ -23,6 +23,8 @@ struct TOOL_TEXT {
     char *Buffer;    /* NUL-terminated after every call */
     size_t Capacity; /* with the NUL, at least 8 */
     size_t Length;
+    unsigned MaxColumn; /* what would stand there or behind is left out; 0: nothing is */
+    bool IsClipping;
     unsigned Column;                /* code points since the last line began */
     void (*Flush)(TOOL_TEXT *Text); /* writes Buffer out and sets Length to 0; NULL: memory only */
     void *Context;                  /* of Flush */
