@@ -10,7 +10,13 @@
 
 #include "pure/packet.h"
 
-enum { RING = WINTUN_MAX_RING_CAPACITY / 4, BATCH = 64, DATAGRAM_OVERHEAD = 28, DISCARD_PORT = 9 };
+enum {
+    RING = WINTUN_MAX_RING_CAPACITY / 4,
+    BATCH = 64,
+    DATAGRAM_OVERHEAD = 28,
+    DISCARD_PORT = 9,
+    SENDER_MS = 10000
+};
 
 typedef struct {
     WINTUN_ADAPTER_HANDLE Adapter;
@@ -193,14 +199,14 @@ static bool MeasureTaking(BENCH *Bench, bool IsBatch, MEASURE *Measure)
         TakeUntil(Bench, IsBatch, Bench->Microseconds, &Measure->Packets);
     Measure->Microseconds = TimeMicroseconds() - Start;
     Sender.IsOver = 1;
-    if (Thread) {
-        WaitForSingleObject(Thread, INFINITE); /* sendto of UDP does not wait for anybody */
-        CloseHandle(Thread);
-    }
-    Sender.Close(Sender.Handle);
-    if (Thread && (uint64_t)Sender.Sent > Measure->Packets)
+    Sender.Close(Sender.Handle); /* a sendto that waits for something ends by it */
+    if (!Thread)
+        return false;
+    const bool HasEnded = WaitForSingleObject(Thread, SENDER_MS) == WAIT_OBJECT_0;
+    CloseHandle(Thread);
+    if ((uint64_t)Sender.Sent > Measure->Packets)
         Measure->Lost = (uint64_t)Sender.Sent - Measure->Packets;
-    return Thread != NULL;
+    return HasEnded;
 }
 
 /* ---- results ---- */

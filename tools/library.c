@@ -146,17 +146,16 @@ int FailMemory(void)
 
 static const char *const LevelNames[] = {"info", "warning", "error"};
 
-/* Called on any thread, also while another prints: written at once and in one piece. */
+/* Called on any thread, also while another prints: each line is written at once. */
 static void CALLBACK LibraryLog(WINTUN_LOGGER_LEVEL Level, DWORD64 Timestamp, LPCWSTR Message)
 {
+    const char *Name = LevelNames[(unsigned)Level < 3 ? (unsigned)Level : WINTUN_LOG_ERR];
     char Line[3200];
     TOOL_TEXT Text;
-    DWORD Written;
 
     TextInit(&Text, Line, sizeof(Line));
-    TextPrint(&Text, "wintun.dll: %s: %ls\n",
-              LevelNames[(unsigned)Level < 3 ? (unsigned)Level : WINTUN_LOG_ERR], Message);
-    WriteFile(GetStdHandle(STD_ERROR_HANDLE), Line, (DWORD)Text.Length, &Written, NULL);
+    TextPrint(&Text, "wintun.dll: %s: %ls\n", Name, Message);
+    OutputWriteError(Line, (DWORD)Text.Length);
 }
 
 bool LibraryLoad(const TOOL_OPTIONS *Options)

@@ -60,25 +60,44 @@ int memcmp(const void *One, const void *Other, size_t Size)
 
 /* ---- output ---- */
 
+/* Half a KiB at a time, since a line is longer than the stack of an unknown thread should bear. */
+static bool ConsoleWrite(HANDLE Console, const char *Utf8, DWORD Bytes)
+{
+    wchar_t Wide[512];
+    DWORD Piece, Written;
+
+    for (; Bytes; Utf8 += Piece, Bytes -= Piece) {
+        Piece = Bytes < 512 ? Bytes : 512;
+        while (Piece > 1 && Piece < Bytes && (Utf8[Piece] & 0xC0) == 0x80)
+            Piece--; /* not within a code point */
+        const int Characters = MultiByteToWideChar(CP_UTF8, 0, Utf8, (int)Piece, Wide, 512);
+        if (!WriteConsoleW(Console, Wide, (DWORD)Characters, &Written, NULL))
+            return false;
+    }
+    return true;
+}
+
+static bool HandleWrite(HANDLE Handle, bool IsConsole, const char *Utf8, DWORD Bytes)
+{
+    DWORD Written;
+
+    if (IsConsole)
+        return ConsoleWrite(Handle, Utf8, Bytes);
+    return WriteFile(Handle, Utf8, Bytes, &Written, NULL) && Written == Bytes;
+}
+
 static void OutputWrite(OUTPUT *Output)
 {
-    static wchar_t Wide[OUTPUT_BYTES]; /* one thread writes */
     const DWORD Bytes = (DWORD)Output->Text->Length;
-    DWORD Written = 0;
-    BOOL IsWritten;
 
     Output->Text->Length = 0;
-    if (!Bytes || Output->HasFailed)
-        return;
-    if (Output->IsConsole) {
-        const int Characters =
-            MultiByteToWideChar(CP_UTF8, 0, Output->Buffer, (int)Bytes, Wide, OUTPUT_BYTES);
-        IsWritten = WriteConsoleW(Output->Handle, Wide, (DWORD)Characters, &Written, NULL);
-    } else {
-        IsWritten = WriteFile(Output->Handle, Output->Buffer, Bytes, &Written, NULL);
-        IsWritten = IsWritten && Written == Bytes;
-    }
-    Output->HasFailed = !IsWritten;
+    if (Bytes && !Output->HasFailed)
+        Output->HasFailed = !HandleWrite(Output->Handle, Output->IsConsole, Output->Buffer, Bytes);
+}
+
+void OutputWriteError(const char *Utf8, DWORD Bytes)
+{
+    HandleWrite(Err.Handle, Err.IsConsole, Utf8, Bytes);
 }
 
 static void OutputTextFlush(TOOL_TEXT *Text)

@@ -23,6 +23,8 @@ void OutputOpen(void);
 /* Writes out what is buffered. False once anything could not be written: somebody closed it. */
 bool OutputFlush(void);
 bool OutputIsConsole(void);
+/* Writes to standard error at once, on any thread. */
+void OutputWriteError(const char *Utf8, DWORD Bytes);
 /* On a console, leaves out what does not fit into a line, so that each line is one. */
 void OutputClip(bool IsClipped);
 /* Back over so many lines, which are cleared, so that they are written again. */
