@@ -173,12 +173,12 @@ static DWORD TakeBatch(BENCH *Bench)
     return Count;
 }
 
-static void TakeUntil(BENCH *Bench, bool IsBatch, uint64_t Microseconds, uint64_t *Packets)
+static void TakeUntil(BENCH *Bench, bool IsBatch, uint64_t *Packets)
 {
     HANDLE Event = Wintun.GetReadWaitEvent(Bench->Session);
     const uint64_t Start = TimeMicroseconds();
 
-    while (TimeMicroseconds() - Start < Microseconds && !StopWait(0)) {
+    while (TimeMicroseconds() - Start < Bench->Microseconds && !StopWait(0)) {
         const DWORD Count = IsBatch ? TakeBatch(Bench) : TakeOne(Bench);
         *Packets += Count;
         if (!Count)
@@ -186,17 +186,24 @@ static void TakeUntil(BENCH *Bench, bool IsBatch, uint64_t Microseconds, uint64_
     }
 }
 
+/* What came before does not count. */
+static void TakeRest(BENCH *Bench)
+{
+    const uint64_t End = TimeMicroseconds() + 1000000;
+
+    while (TakeBatch(Bench) && TimeMicroseconds() < End)
+        ;
+}
+
 static bool MeasureTaking(BENCH *Bench, bool IsBatch, MEASURE *Measure)
 {
-    uint64_t Ignored = 0;
-
-    TakeUntil(Bench, IsBatch, 10000, &Ignored); /* what came before */
+    TakeRest(Bench);
     if (!SenderOpen(Bench->Size))
         return false;
     HANDLE Thread = CreateThread(NULL, 0, SenderRun, NULL, 0, NULL);
     const uint64_t Start = TimeMicroseconds();
     if (Thread)
-        TakeUntil(Bench, IsBatch, Bench->Microseconds, &Measure->Packets);
+        TakeUntil(Bench, IsBatch, &Measure->Packets);
     Measure->Microseconds = TimeMicroseconds() - Start;
     Sender.IsOver = 1;
     Sender.Close(Sender.Handle); /* a sendto that waits for something ends by it */
@@ -286,6 +293,8 @@ static int BenchRun(BENCH *Bench, const TOOL_OPTIONS *Options)
         if (StopWait(0))
             return Fail("ended by Ctrl-C; nothing is measured");
     }
+    if (!Measures[2].Packets && !Measures[3].Packets)
+        TextPrint(&ToolErr, "wintun: not one datagram that was sent came through the adapter\n");
     if (Options->Json)
         MeasuresWriteJson(Measures, Bench->Size);
     else

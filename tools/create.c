@@ -17,6 +17,11 @@ static bool AddressesParse(const TOOL_OPTIONS *Options, WINTUN_ADDRESS *Addresse
                       Options->Addresses[Index]);
             return false;
         }
+        if (Parsed.IsIpv6 && Options->Mtu && Options->Mtu < 1280) {
+            FailUsage("--mtu %llu: IPv6 needs 1280 at least",
+                      (unsigned long long)Options->Mtu); /* RFC 8200, section 5 */
+            return false;
+        }
         Addresses[Index] = (WINTUN_ADDRESS){.Family = Parsed.IsIpv6 ? AF_INET6 : AF_INET,
                                             .PrefixLength = Parsed.PrefixLength};
         memcpy(Addresses[Index].Address, Parsed.Bytes, sizeof(Parsed.Bytes));

@@ -309,13 +309,15 @@ static void Keep(const BYTE *Packet, DWORD Size)
     fclose(File);
 }
 
-/* Answers pings to whom they are sent. */
+/* Answers pings to its address, which is that of the temporary adapters of wintun.exe. */
 static void Windows(WINTUN_SESSION_HANDLE Session, const BYTE *Packet, DWORD Size)
 {
     BYTE Answer[65535];
 
     if (Size < 28 || Packet[0] != 0x45 || Packet[9] != 1 || Packet[20] != 8 || getenv("FAKE_DEAF"))
         return;
+    if (memcmp(Packet + 16, "\xC6\x12\x35\x01", 4) != 0)
+        return; /* somebody else's */
     if (Sum(Packet, 20) || Sum(Packet + 20, Size - 20))
         return; /* a checksum is wrong */
     memcpy(Answer, Packet, Size);
