@@ -218,7 +218,7 @@ all: $(EXAMPLES)
 MINGWFLAGS := -std=c17 -O2 -Wall -Wextra -Werror -Wno-missing-field-initializers -Iinclude -static -s \
 	-Wl,--no-insert-timestamp
 WINEXAMPLES := $(patsubst examples/%.c,$(OUT)/amd64/%.exe,$(wildcard examples/*.c))
-$(PORTABLE:examples/%.c=$(OUT)/amd64/%.exe): examples/windows/packets.c examples/packets.h
+$(PORTABLE:examples/%.c=$(OUT)/amd64/%.exe): $(wildcard examples/windows/*.[ch]) examples/packets.h include/wintun-abi.h
 $(WINEXAMPLES): $(OUT)/amd64/%.exe: examples/%.c include/wintun.h include/wintun-loader.h Makefile
 	mkdir -p $(@D)
 	echo '  link     $@'
