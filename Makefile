@@ -382,6 +382,60 @@ $(OUT)/bench: $(patsubst %.c,$(OUT)/host-plain/%.o,$(wildcard tests/bench/*.c)) 
 	echo '  link     $@'
 	$(CC) -o $@ $^ $(HOSTLIBS)
 
+# ---- Wine: an ndis.sys of nthost/ndis, and programs for both sides of it ---------------------------
+
+# Files of nthost as they are, over tests/wine/ndis/host; of the double's own, those that include
+# windows.h cannot include sdk/, and the other way round.
+WINESYS  := /usr/x86_64-w64-mingw32
+WINECC   := --target=$(TRIPLE_amd64) -std=gnu17 $(WINWARN) -O2 -g -gcodeview -fms-extensions \
+	-fno-stack-protector -mno-stack-arg-probe -fno-strict-aliasing -Wno-missing-field-initializers -MMD -MP \
+	-isystem $(WINESYS)/include
+WINENT   := -Itests/wine/ndis/host -Itests/wine/ndis -Isdk -Inthost -Iinclude -Wno-unused-function
+WINEHOST := $(filter-out nthost/ndis/platform.c,$(wildcard nthost/ndis/*.c)) nthost/nt/csq.c \
+	nthost/nt/rundown.c nthost/nt/spin.c
+WINEKERNEL := $(patsubst %,tests/wine/ndis/%.c,core edge kernel platform requests)
+WINEUSER := $(filter-out $(WINEKERNEL),$(wildcard tests/wine/ndis/*.c))
+$(WINEHOST:%.c=$(OUT)/wine/%.obj) $(WINEKERNEL:%.c=$(OUT)/wine/%.obj): $(OUT)/wine/%.obj: %.c Makefile
+	mkdir -p $(@D)
+	echo '  compile  $@'
+	$(CLANG) $(WINENT) $(WINECC) -c $< -o $@
+$(OUT)/wine/tests/wine/%.obj: tests/wine/%.c Makefile
+	mkdir -p $(@D)
+	echo '  compile  $@'
+	$(CLANG) $(WINECC) -c $< -o $@
+$(OUT)/wine/ndis.def: sdk/ndis.def Makefile
+	mkdir -p $(@D)
+	sed -E -e 's/@[0-9]+$$//' -e 's/^NdisGetVersion$$/&=wine_get_version/' \
+		-e 's/^NdisMRegisterMiniportDriver$$/&=wine_register/' $< > $@
+$(OUT)/wine/ndis.sys: $(WINEHOST:%.c=$(OUT)/wine/%.obj) $(WINEKERNEL:%.c=$(OUT)/wine/%.obj) \
+		$(WINEUSER:%.c=$(OUT)/wine/%.obj) $(OUT)/wine/ndis.def $(OUT)/amd64/ntoskrnl.lib
+	echo '  link     $@'
+	$(LLD) /nologo /dll /lldmingw /machine:x64 /entry:DllMain /nodefaultlib /debug /pdb:$(@:.sys=.pdb) \
+		/out:$@ /def:$(OUT)/wine/ndis.def $(filter %.obj %.lib,$^) \
+		$(patsubst %,$(WINESYS)/lib/lib%.a,kernel32 ntdll advapi32 ws2_32 rpcrt4 ucrtbase)
+
+# Programs of Windows, over msvcrt.dll: the files of this folder, and the examples over the user end of
+# nthost/client. client and reply see a real process where they would see a simulated one.
+WINELIBS := $(patsubst %,$(WINESYS)/lib/lib%.a,msvcrt kernel32 ntdll advapi32 shell32 setupapi newdev ws2_32)
+WINECLIENT := $(patsubst %,$(OUT)/wine/%.obj,nthost/client/ring nthost/client/packets tests/wine/user/process)
+$(OUT)/wine/nthost/client/%.obj $(OUT)/wine/examples/%.obj: WINECC += -Itests/wine/user -Inthost -Iinclude \
+	-D__USE_MINGW_ANSI_STDIO=0
+$(OUT)/wine/tests/wine/%.obj: WINECC += -Inthost -Iinclude -Itests/wine/ndis -D__USE_MINGW_ANSI_STDIO=0
+$(OUT)/wine/nthost/client/%.obj: nthost/client/%.c Makefile
+	mkdir -p $(@D)
+	echo '  compile  $@'
+	$(CLANG) $(WINECC) -c $< -o $@
+$(OUT)/wine/examples/%.obj: examples/%.c Makefile
+	mkdir -p $(@D)
+	echo '  compile  $@'
+	$(CLANG) $(WINECC) -c $< -o $@
+$(OUT)/wine/%.exe: $(OUT)/wine/tests/wine/start.obj
+	echo '  link     $@'
+	$(LLD) /nologo /lldmingw /machine:x64 /subsystem:console /entry:start /nodefaultlib /out:$@ $^ $(WINELIBS)
+$(OUT)/wine/device.exe: $(OUT)/wine/tests/wine/device.obj
+$(OUT)/wine/client.exe: $(OUT)/wine/tests/wine/client.obj $(WINECLIENT)
+$(OUT)/wine/reply.exe $(OUT)/wine/tunnel.exe: $(OUT)/wine/%.exe: $(OUT)/wine/examples/%.obj $(WINECLIENT)
+
 # ---- checks and tests ----------------------------------------------------------------------------
 
 .PHONY: check test
