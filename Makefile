@@ -436,6 +436,17 @@ $(OUT)/wine/device.exe: $(OUT)/wine/tests/wine/device.obj
 $(OUT)/wine/client.exe: $(OUT)/wine/tests/wine/client.obj $(WINECLIENT)
 $(OUT)/wine/reply.exe $(OUT)/wine/tunnel.exe: $(OUT)/wine/%.exe: $(OUT)/wine/examples/%.obj $(WINECLIENT)
 
+# The Linux end of the edge.
+$(OUT)/wine/bridge: $(OUT)/host-plain/tests/wine/bridge.o $(OUT)/host-plain/nthost/edge/netns.o
+	mkdir -p $(@D)
+	echo '  link     $@'
+	$(CC) -o $@ $^
+
+.PHONY: wine
+wine: $(OUT)/amd64/wintun.sys $(OUT)/amd64/wintun.inf $(OUT)/wine/ndis.sys $(OUT)/wine/bridge \
+	$(patsubst %,$(OUT)/wine/%.exe,client device reply)
+tests: wine
+
 # ---- checks and tests ----------------------------------------------------------------------------
 
 .PHONY: check test
