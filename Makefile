@@ -30,7 +30,7 @@ all: driver api nthost
 
 # Every target first installs what it needs and the system lacks; nothing when nothing is missing.
 ifeq ($(MAKELEVEL)$(filter clean,$(MAKECMDGOALS)),0)
-PURPOSE := $(or $(firstword $(filter test check demo,$(MAKECMDGOALS))),build)
+PURPOSE := $(or $(firstword $(patsubst test-%,test,$(filter test test-% check demo,$(MAKECMDGOALS)))),build)
 TOOLS := CLANG='$(CLANG)' LLD='$(LLD)' DLLTOOL='$(DLLTOOL)' MINGW_CC='$(MINGW_CC)' # make 4.3 does not hand them to $(shell)
 ifneq ($(shell $(TOOLS) scripts/setup $(PURPOSE) >&2 && echo ready),ready)
 $(error set-up failed, see above)
@@ -462,6 +462,10 @@ TESTRUNS := $(sort $(TESTSRC:tests/%.c=$(OUT)/tests-plain/%)) \
 test: all tests tests-asan $(RACES:%=$(OUT)/tests-tsan/%) $(OUT)/amd64-tsan/wintun.sys $(OUT)/amd64-tsan/wintun.dll \
 		$(SANTESTS:%=$(OUT)/drivers/tsan/%.sys)
 	tests/run scripts/check $(TESTSCRIPTS) $(TESTRUNS)
+
+.PHONY: test-wine
+test-wine: wine
+	tests/run -v tests/wine/run
 
 clean:
 	rm -rf $(OUT)

@@ -8,8 +8,9 @@
  * Events. One that a driver has initialised has a handle only while somebody waits (Blink; Flink
  * counts the waiters), since nothing tells when its memory goes. Wine's own does the same and loses
  * a signal that comes between the end of a wait and its last look: it then writes "not signalled".
- * Here the handle is asked. An event of a program is an object of ours with a duplicate of the
- * program's handle.
+ * Here the handle is asked. Wine's KeReleaseMutex wakes nobody who waits; a mutex is an event with
+ * an owner here. An event of a program is an object of ours with a duplicate of the program's
+ * handle.
  */
 #include "wine.h"
 
@@ -63,10 +64,12 @@ NDIS_STATUS NTAPI wine_register(PDRIVER_OBJECT driver, PUNICODE_STRING path, NDI
 /* ---- events ---- */
 
 enum { PLAIN = 6, USER = 0x55 }; /* Header.Size */
+enum { MUTEX = 2 };              /* Header.Type */
 
-static bool is_event(const DISPATCHER_HEADER *header)
+static bool is_ours(const DISPATCHER_HEADER *header)
 {
-    return header->Type == NotificationEvent || header->Type == SynchronizationEvent;
+    return header->Type == NotificationEvent || header->Type == SynchronizationEvent ||
+           header->Type == MUTEX;
 }
 
 VOID NTAPI KeInitializeEvent(PRKEVENT Event, EVENT_TYPE Type, BOOLEAN State)
@@ -150,11 +153,55 @@ static void end_wait(DISPATCHER_HEADER *header)
     header->WaitListHead.Blink = NULL;
 }
 
+/* ---- mutexes: how often the owner has taken it is where the list of its mutexes would be ---- */
+
+static bool is_owned(const DISPATCHER_HEADER *header)
+{
+    const KMUTEX *mutex = CONTAINING_RECORD(header, KMUTEX, Header);
+
+    return header->Type == MUTEX &&
+           __atomic_load_n(&mutex->OwnerThread, __ATOMIC_RELAXED) == (PKTHREAD)wine_thread();
+}
+
+/* By its owner, alone. */
+static void mutex_take(DISPATCHER_HEADER *header)
+{
+    KMUTEX *mutex = CONTAINING_RECORD(header, KMUTEX, Header);
+
+    __atomic_store_n(&mutex->OwnerThread, (PKTHREAD)wine_thread(), __ATOMIC_RELAXED);
+    mutex->MutantListEntry.Flink = (void *)((ULONG_PTR)mutex->MutantListEntry.Flink + 1);
+}
+
+VOID NTAPI KeInitializeMutex(PRKMUTEX Mutex, ULONG Level)
+{
+    memset(Mutex, 0, sizeof(*Mutex));
+    Mutex->Header.Type = MUTEX;
+    Mutex->Header.Size = PLAIN;
+    Mutex->Header.SignalState = 1;
+}
+NTH_EXPORT(KeInitializeMutex, 2);
+
+LONG NTAPI KeReleaseMutex(PRKMUTEX Mutex, BOOLEAN Wait)
+{
+    const LONG before = 1 - (LONG)(ULONG_PTR)Mutex->MutantListEntry.Flink;
+
+    nth_irql_max(DISPATCH_LEVEL);
+    if (!is_owned(&Mutex->Header))
+        wine_raise(STATUS_MUTANT_NOT_OWNED);
+    Mutex->MutantListEntry.Flink = (void *)((ULONG_PTR)Mutex->MutantListEntry.Flink - 1);
+    if (Mutex->MutantListEntry.Flink)
+        return before;
+    __atomic_store_n(&Mutex->OwnerThread, NULL, __ATOMIC_RELAXED);
+    change((KEVENT *)&Mutex->Header, true);
+    return before;
+}
+NTH_EXPORT(KeReleaseMutex, 2);
+
 typedef NTSTATUS NTAPI wait_function(ULONG count, PVOID objects[], WAIT_TYPE type,
                                      KWAIT_REASON reason, KPROCESSOR_MODE mode, BOOLEAN alertable,
                                      PLARGE_INTEGER timeout, PVOID blocks);
 
-/* Mutexes, semaphores, threads and the like are Wine's, alone. */
+/* Semaphores, threads and the like are Wine's, alone. */
 static NTSTATUS wait_for_other(ULONG count, PVOID objects[], WAIT_TYPE type, KPROCESSOR_MODE mode,
                                PLARGE_INTEGER timeout)
 {
@@ -177,8 +224,12 @@ NTSTATUS NTAPI KeWaitForMultipleObjects(ULONG Count, PVOID Object[], WAIT_TYPE W
     if (!Count || Count > ARRAYSIZE(handles))
         nth_stop("bad-parameter", "a wait for %u objects", Count);
     for (ULONG i = 0; i < Count; i++)
-        if (!is_event(Object[i]))
+        if (!is_ours(Object[i]))
             return wait_for_other(Count, Object, WaitType, WaitMode, Timeout);
+    if (Count == 1 && is_owned(Object[0])) {
+        mutex_take(Object[0]);
+        return STATUS_SUCCESS;
+    }
     wine_events_lock();
     for (ULONG i = 0; i < Count; i++)
         handles[i] = begin_wait(Object[i]);
@@ -186,8 +237,12 @@ NTSTATUS NTAPI KeWaitForMultipleObjects(ULONG Count, PVOID Object[], WAIT_TYPE W
     const NTSTATUS status = (NTSTATUS)wine_wait(Count, handles, WaitType == WaitAll,
                                                 Timeout ? &Timeout->QuadPart : NULL);
     wine_events_lock();
-    for (ULONG i = 0; i < Count; i++)
+    for (ULONG i = 0; i < Count; i++) {
         end_wait(Object[i]);
+        if (((DISPATCHER_HEADER *)Object[i])->Type == MUTEX &&
+            (WaitType == WaitAll ? status == STATUS_SUCCESS : status == (NTSTATUS)i))
+            mutex_take(Object[i]);
+    }
     wine_events_unlock();
     return status;
 }

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: MIT
+# Copyright (C) 2026 Wintun authors
+#
+# What the cases under tests/wine/cases share: a Wine prefix of their own with the driver and its
+# ndis.sys double in it, programs in that prefix, and Linux network namespaces behind the adapters.
+# Sourced by tests/wine/run, in the root of the tree.
+#
+# A case is a file cases/NN-NAME.sh, sourced in the order of names after the prefix has been made.
+# It is plain sh and uses what is below; each of its tests ends in one of
+#     result STATUS NAME        ok when STATUS is 0, else FAIL, with what $log holds
+#     skip NAME REASON
+# It removes the adapters it adds and ends the programs it starts (adapter_remove, end), and leaves
+# a bridge to bridge_end. Programs are put in place by wine_install FILE..., which copies them to
+# C:\test. A program is run by
+#     wine_run SECONDS PROGRAM [ARGUMENT...]      its output is in $log, its exit code is answered
+#     start NAME PROGRAM [ARGUMENT...]            in the background; output in $work/NAME.log
+# and adapters are talked to by bridge_start 'GUID,INTERFACE,ADDRESS/LENGTH...' ... and
+#     in_net N PROGRAM [ARGUMENT...]              N counts the adapters of bridge_start from 0
+# Every wait has a limit. Nothing may be sent to a display or be waited for by hand.
+
+work=$PWD/out/wine/run
+prefix=$PWD/out/wine/prefix
+log=$work/log
+ndis_log=$prefix/drive_c/ndis.log
+driver_inf='C:\test\wintun.inf'
+# Of the package wine64 alone, whose programs are in no PATH.
+wine=/usr/lib/wine/wine64
+export WINEPREFIX="$prefix" WINELOADER=$wine WINESERVER=/usr/lib/wine/wineserver64 WINEDEBUG=-all \
+    WINEDLLOVERRIDES='mscoree,mshtml='
+unset DISPLAY WAYLAND_DISPLAY
+port=$((20000 + $$ % 20000))
+passed=0 failed=0 skipped=0
+bridge_pid='' started=''
+
+result() { # STATUS NAME
+    if [ "$1" -eq 0 ]; then
+        echo "ok   $2"
+        passed=$((passed + 1))
+    else
+        echo "FAIL $2"
+        failed=$((failed + 1))
+        sed 's/^/    /' "$log"
+    fi
+}
+
+skip() { # NAME REASON
+    echo "skip $1: $2"
+    skipped=$((skipped + 1))
+}
+
+# wait_for SECONDS COMMAND...: until it succeeds
+wait_for() {
+    tries=$(($1 * 20))
+    shift
+    while ! "$@" >/dev/null 2>&1; do
+        tries=$((tries - 1))
+        [ $tries -gt 0 ] || return 1
+        sleep 0.05
+    done
+}
+
+# ---- Wine ----------------------------------------------------------------------------------------
+
+# Output goes to a file: services that a program starts would keep a pipe open.
+wine_run() {
+    limit=$1
+    shift
+    timeout -k 5 "$limit" "$wine" "$@" </dev/null >"$log" 2>&1
+    set -- $?
+    sed -i 's/\r$//' "$log"
+    return "$1"
+}
+
+start() {
+    started_name=$1
+    shift
+    "$wine" "$@" </dev/null >"$work/$started_name.log" 2>&1 &
+    eval "pid_$started_name=\$!"
+    started="$started $started_name"
+}
+
+# What TerminateProcess is to the program: no handler of its own runs.
+end() { # NAME
+    eval "ended=\$pid_$1"
+    kill -KILL "$ended" 2>/dev/null
+    wait "$ended" 2>/dev/null
+    started=$(echo "$started " | sed "s/ $1 / /")
+}
+
+# exited NAME SECONDS: it ends by itself; the exit code is in $status
+exited() {
+    eval "ended=\$pid_$1"
+    wait_for "$2" sh -c "! kill -0 $ended" || return 1
+    wait "$ended"
+    status=$?
+    started=$(echo "$started " | sed "s/ $1 / /")
+}
+
+wine_install() {
+    mkdir -p "$prefix/drive_c/test" && cp "$@" "$prefix/drive_c/test"
+}
+
+registry() { # KEY NAME TYPE VALUE
+    wine_run 30 reg add "$1" /v "$2" /t "$3" /d "$4" /f
+}
+
+wine_begin() {
+    rm -rf "$prefix" "$work"
+    mkdir -p "$work" "$prefix" || return 1
+    : >"$log"
+    "$WINESERVER" -p >>"$log" 2>&1 || return 1
+    wine_run 90 wineboot -i || return 1
+    registry 'HKCU\Software\Wine' Version REG_SZ win10 || return 1
+    registry 'HKCU\Software\Wine\DllOverrides' ndis.sys REG_SZ native || return 1
+    registry 'HKLM\System\CurrentControlSet\Services\wintun\Parameters' EdgePort REG_DWORD $port ||
+        return 1
+    # The process that plays the kernel has Wine's own ndis.sys by now; the next one takes ours.
+    "$WINESERVER" -k && timeout 20 "$WINESERVER" -w && "$WINESERVER" -p || return 1
+    cp out/wine/ndis.sys "$prefix/drive_c/windows/system32/drivers/ndis.sys" &&
+        wine_install out/amd64/wintun.sys out/amd64/wintun.inf out/wine/*.exe
+}
+
+wine_end() {
+    for name in $started; do
+        end "$name"
+    done
+    bridge_end
+    [ -d "$prefix" ] || return 0
+    "$WINESERVER" -k >/dev/null 2>&1
+    timeout 20 "$WINESERVER" -w >/dev/null 2>&1
+    rm -rf "$prefix"
+}
+
+# ---- adapters, without wintun.dll ----------------------------------------------------------------
+
+adapter_add() { # NAME [SDDL]
+    wine_run 60 'C:\test\device.exe' add "$driver_inf" "$@"
+}
+
+adapter_remove() { # NAME
+    wine_run 60 'C:\test\device.exe' remove "$1"
+}
+
+query() { # NAME: a line for each value in $log
+    wine_run 30 'C:\test\client.exe' query "$1"
+}
+
+value() { # NAME: of what query left in $log
+    sed -n "s/^$1 //p" "$log"
+}
+
+# ---- Linux -----------------------------------------------------------------------------------------
+
+# Waits until every adapter is connected.
+bridge_start() {
+    : >"$work/bridge"
+    out/wine/bridge serve $port "$work" "$@" >"$work/bridge" 2>&1 &
+    bridge_pid=$!
+    wait_for 10 grep -q '^listening$' "$work/bridge" || return 1
+    for adapter in $(seq 0 $(($# - 1))); do
+        wait_for 10 grep -q "^connected $adapter\$" "$work/bridge" || return 1
+    done
+}
+
+bridge_end() {
+    [ -n "$bridge_pid" ] || return 0
+    kill "$bridge_pid" 2>/dev/null
+    wait "$bridge_pid" 2>/dev/null
+    bridge_pid=''
+}
+
+in_net() {
+    network=$1
+    shift
+    timeout 60 out/wine/bridge exec "$work" "$network" "$@"
+}
+
+# link_is N up|down: what was said last
+link_is() {
+    [ "$(sed -n "s/^link $1 //p" "$work/bridge" | tail -n 1)" = "$2" ]
+}
+
+# The packets and bytes that the bridge has sent and received, in $1 to $4 of the caller: eval "$(...)"
+bridge_counters() { # N
+    lines=$(grep -c '^counters' "$work/bridge")
+    kill -USR1 "$bridge_pid"
+    wait_for 5 sh -c "[ \$(grep -c '^counters' '$work/bridge') -gt $lines ]"
+    sed -n "s/^counters $1 //p" "$work/bridge" | tail -n 1
+}
