@@ -444,7 +444,7 @@ $(OUT)/wine/bridge: $(OUT)/host-plain/tests/wine/bridge.o $(OUT)/host-plain/ntho
 
 .PHONY: wine
 wine: $(OUT)/amd64/wintun.sys $(OUT)/amd64/wintun.inf $(OUT)/wine/ndis.sys $(OUT)/wine/bridge \
-	$(patsubst %,$(OUT)/wine/%.exe,client device reply)
+	$(patsubst %,$(OUT)/wine/%.exe,client device reply tunnel)
 tests: wine
 
 # ---- checks and tests ----------------------------------------------------------------------------

@@ -29,7 +29,13 @@ void wine_events_unlock(void)
 
 void *wine_event_create(bool is_notification, bool is_set)
 {
-    return CreateEventW(NULL, is_notification, is_set, NULL);
+    const HANDLE event = CreateEventW(NULL, is_notification, is_set, NULL);
+
+    if (!event) {
+        wine_log("stop: no handle for an event");
+        wine_end();
+    }
+    return event;
 }
 
 void wine_event_close(void *event)

@@ -71,13 +71,13 @@ void *wine_kernel(const char *name)
 
 void *nth_export_find(const char *name); /* kernel.c; declared here because its header is sdk's */
 
-static bool bind_slot(const char *name, IMAGE_THUNK_DATA *slot_at)
+static bool bind_slot(const char *module, const char *name, IMAGE_THUNK_DATA *slot_at)
 {
     void *function = nth_export_find(name);
     DWORD before;
 
     if (!function)
-        return wine_kernel(name) != NULL;
+        return GetProcAddress(GetModuleHandleA(module), name) != NULL;
     if (!VirtualProtect(slot_at, sizeof(*slot_at), PAGE_READWRITE, &before))
         return false;
     slot_at->u1.Function = (ULONG_PTR)function;
@@ -94,7 +94,7 @@ static bool bind_module(char *base, const IMAGE_IMPORT_DESCRIPTOR *module)
         const char *text = IMAGE_SNAP_BY_ORDINAL(name->u1.Ordinal)
                                ? "(a number)"
                                : ((IMAGE_IMPORT_BY_NAME *)(base + name->u1.AddressOfData))->Name;
-        if (bind_slot(text, slot_at))
+        if (bind_slot(base + module->Name, text, slot_at))
             continue;
         wine_log("stop: %s is neither Wine's nor the double's", text);
         is_complete = false;

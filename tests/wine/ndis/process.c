@@ -36,6 +36,7 @@ static DWORD WINAPI wait_for_end(void *context)
     return 0;
 }
 
+/* One that has ended already is not waited for: the close of its files ends what it began. */
 static void add_watch(DWORD process, void (*ended)(uint32_t process))
 {
     struct watch *w = HeapAlloc(GetProcessHeap(), HEAP_ZERO_MEMORY, sizeof(*w));
@@ -49,12 +50,16 @@ static void add_watch(DWORD process, void (*ended)(uint32_t process))
         if (w->handle)
             thread = CreateThread(NULL, 0, wait_for_end, w, 0, NULL);
     }
-    if (!thread) {
-        wine_log("stop: the end of process %lu cannot be seen", process);
-        wine_end();
+    if (thread) {
+        watches = w; /* the thread needs the lock before it looks */
+        CloseHandle(thread);
+        return;
     }
-    watches = w; /* the thread needs the lock before it looks */
-    CloseHandle(thread);
+    wine_log("process %lu cannot be waited for: error %lu", process, GetLastError());
+    if (w && w->handle)
+        CloseHandle(w->handle);
+    if (w)
+        HeapFree(GetProcessHeap(), 0, w);
 }
 
 void wine_watch(uint32_t process, void (*ended)(uint32_t process))

@@ -333,7 +333,6 @@ static NTSTATUS create(const struct taken_over *t, DEVICE_OBJECT *device, IRP *i
 
     SeCaptureSubjectContext(&state.SubjectSecurityContext);
     s->Parameters.Create.SecurityContext = &context;
-    wine_watch((uint32_t)(ULONG_PTR)PsGetCurrentProcessId(), wine_process_ended);
     if (p) {
         device = named_device(device->DriverObject);
         if (!device)
@@ -407,6 +406,8 @@ static NTSTATUS NTAPI dispatch(DEVICE_OBJECT *device, IRP *irp)
     const UCHAR major = IoGetCurrentIrpStackLocation(irp)->MajorFunction;
     const struct ndis_fdo *f = device->DeviceExtension;
 
+    if (irp->RequestorMode == UserMode && major != IRP_MJ_CLEANUP && major != IRP_MJ_CLOSE)
+        wine_watch((uint32_t)(ULONG_PTR)PsGetCurrentProcessId(), wine_process_ended);
     if (major == IRP_MJ_CREATE)
         return create(t, device, irp);
     if (passage_of(device)) /* its open has failed */

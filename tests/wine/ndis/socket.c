@@ -53,7 +53,7 @@ bool wine_socket_connect(struct wine_socket *s, uint32_t port)
     const BOOL on = TRUE;
 
     if (s->has_tried)
-        Sleep(50);
+        Sleep(100);
     s->has_tried = true;
     drop(s);
     const SOCKET handle = socket(AF_INET, SOCK_STREAM, 0);

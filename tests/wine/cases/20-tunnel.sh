@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+# Copyright (C) 2026 Wintun authors
+#
+# Two adapters joined by two of the simplest tunnels (examples/tunnel.c), one over rings, one over
+# bundles: TCP of Linux from one namespace to the other goes through the driver four times.
+
+left_name='{11111111-2222-3333-4444-555555555504}'
+right_name='{11111111-2222-3333-4444-555555555505}'
+
+adapter_add "$left_name" && adapter_add "$right_name" &&
+    bridge_start "$left_name,tun0,10.9.0.1/24" "$right_name,tun0,10.9.0.2/24"
+result $? two_adapters_for_a_tunnel
+start left 'C:\test\tunnel.exe' "$left_name" ring $((port + 1)) $((port + 2))
+start right 'C:\test\tunnel.exe' "$right_name" file $((port + 2)) $((port + 1))
+wait_for 20 link_is 0 up && wait_for 20 link_is 1 up &&
+    in_net 0 ping -q -i 0.01 -c 100 10.9.0.2 >"$log" && grep -q ' 0% packet loss' "$log"
+result $? ping_through_the_tunnel_loses_nothing
+
+# transfer_is_whole FROM TO ADDRESS: the same hash at both ends
+transfer_is_whole() {
+    in_net "$2" tests/wine/transfer take 5000 >"$work/taken" 2>&1 &
+    taker=$!
+    wait_for 5 sh -c "out/wine/bridge exec '$work' $2 ss -Hltn 'sport = 5000' | grep -q 5000"
+    in_net "$1" tests/wine/transfer give "$3" 5000 16777216 >"$log" 2>&1
+    wait $taker && cmp "$work/taken" "$log" && grep -q '^16777216 ' "$log"
+    whole=$?
+    cat "$work/taken" >>"$log"
+    return $whole
+}
+transfer_is_whole 0 1 10.9.0.2
+result $? tcp_from_rings_to_bundles_is_the_same_by_hash
+transfer_is_whole 1 0 10.9.0.1
+result $? tcp_from_bundles_to_rings_is_the_same_by_hash
+
+end left
+end right
+wait_for 10 link_is 0 down && wait_for 10 link_is 1 down
+result $? death_of_both_ends_is_seen
+adapter_remove "$left_name" && adapter_remove "$right_name"
+result $? adapters_of_the_tunnel_are_removed
+bridge_end
+
+# Stopping the service unloads the driver (MiniportDriverUnload), once no device needs it; the next
+# device loads it again.
+loads=$(grep -c '^ndis: driver registered' "$ndis_log")
+wine_run 60 net stop wintun && wait_for 10 grep -q '^ndis: driver deregistered' "$ndis_log"
+result $? driver_unloads_when_its_service_is_stopped
+adapter_add "$right_name" && query "$right_name" &&
+    [ "$(grep -c '^ndis: driver registered' "$ndis_log")" -eq $((loads + 1)) ]
+result $? driver_loads_again
+adapter_remove "$right_name"
+result $? adapter_of_the_second_load_is_removed
