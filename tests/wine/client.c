@@ -5,6 +5,8 @@
  * Usage: client query NAME      the answer to QUERY, a line for each value
  *        client register PATH   registers rings on the device of that path, says what came of it
  *                               and what QUERY then says of the adapter NAME behind it
+ *        client read NAME       reads bundles, cancels that, reads again and closes the file; says
+ *                               the status of the first read, and of which kind the session was
  *        client control NAME CODE   sends a control code of no input and output
  * NAME is "{NetCfgInstanceId}".
  */
@@ -90,6 +92,43 @@ static int register_rings(const char *path)
     return status < 0;
 }
 
+static unsigned session_kind(client_handle file)
+{
+    WINTUN_QUERY answer;
+
+    return ask(file, &answer) < 0 ? ~0U : answer.SessionKind;
+}
+
+/* The handle that is closed last has no part in the session, so it sees its end. */
+static int read_bundles(const char *name)
+{
+    uint8_t *buffer = client_alloc(self, WINTUN_BUNDLE_MIN_READ);
+    struct client_io *io = client_alloc(self, sizeof(*io));
+    client_handle file, other;
+    char path[256];
+
+    _snprintf(path, sizeof(path), "%s%s", WINTUN_WIN32_PATH, name);
+    if (!buffer || !io || client_event(self, true, false, &io->event) < 0 ||
+        client_open(self, path, CLIENT_READ | CLIENT_OVERLAPPED, &file) < 0 ||
+        open_name(name, &other) < 0)
+        return 1;
+    printf("short read 0x%08x\n",
+           (unsigned)client_read_start(self, file, buffer, WINTUN_BUNDLE_MIN_READ - 1, io));
+    printf("read 0x%08x\n",
+           (unsigned)client_read_start(self, file, buffer, WINTUN_BUNDLE_MIN_READ, io));
+    printf("session %u\n", session_kind(other));
+    client_cancel(self, file, io);
+    client_wait(self, &io->event, 1, 5000000000ULL, NULL);
+    printf("cancelled 0x%08x\n", (unsigned)io->status);
+    client_read_start(self, file, buffer, WINTUN_BUNDLE_MIN_READ, io);
+    client_close(self, file);
+    client_wait(self, &io->event, 1, 5000000000ULL, NULL);
+    printf("closed 0x%08x\n", (unsigned)io->status);
+    printf("after close: session %u\n", session_kind(other));
+    client_close(self, other);
+    return 0;
+}
+
 static int control(const char *name, uint32_t code)
 {
     client_handle file;
@@ -108,8 +147,10 @@ int main(int argc, char **argv)
         return query(argv[2]);
     if (argc == 3 && strcmp(argv[1], "register") == 0)
         return register_rings(argv[2]);
+    if (argc == 3 && strcmp(argv[1], "read") == 0)
+        return read_bundles(argv[2]);
     if (argc == 4 && strcmp(argv[1], "control") == 0)
         return control(argv[2], strtoul(argv[3], NULL, 0));
-    fprintf(stderr, "usage: client query NAME | register PATH | control NAME CODE\n");
+    fprintf(stderr, "usage: client query NAME | register PATH | read NAME | control NAME CODE\n");
     return 2;
 }

@@ -16,6 +16,7 @@
 #     start NAME PROGRAM [ARGUMENT...]            in the background; output in $work/NAME.log
 # and adapters are talked to by bridge_start 'GUID,INTERFACE,ADDRESS/LENGTH...' ... and
 #     in_net N PROGRAM [ARGUMENT...]              N counts the adapters of bridge_start from 0
+#     pings N ADDRESS COUNT [ARGUMENT...]
 # Every wait has a limit. Nothing may be sent to a display or be waited for by hand.
 
 work=$PWD/out/wine/run
@@ -173,6 +174,17 @@ in_net() {
     network=$1
     shift
     timeout 60 out/wine/bridge exec "$work" "$network" "$@"
+}
+
+# pings N ADDRESS COUNT [ARGUMENT...]: every reply comes, once and as it was sent
+pings() {
+    pinged=$1 address=$2 count=$3
+    shift 3
+    # Not -q, with which ping says nothing of bytes that came back as others.
+    in_net "$pinged" ping -i 0.01 -c "$count" "$@" "$address" 2>&1 | grep -v ' bytes from ' >"$work/ping.$pinged"
+    cp "$work/ping.$pinged" "$log"
+    grep -q "^$count packets transmitted, $count received, 0% packet loss" "$work/ping.$pinged" &&
+        ! grep -qE 'corrupted|duplicates|errors|wrong' "$work/ping.$pinged"
 }
 
 # link_is N up|down: what was said last

@@ -125,6 +125,11 @@ client_status client_read_start(struct client *client, client_handle file, void 
                       buffer, bytes, &offset, NULL);
 }
 
+client_status client_cancel(struct client *client, client_handle file, struct client_io *io)
+{
+    return CancelIoEx(handle_of(file), (OVERLAPPED *)io) ? 0 : (client_status)GetLastError();
+}
+
 client_status client_event(struct client *client, bool manual_reset, bool signalled,
                            client_handle *event)
 {
