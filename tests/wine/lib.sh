@@ -23,6 +23,7 @@ work=$PWD/out/wine/run
 prefix=$PWD/out/wine/prefix
 log=$work/log
 ndis_log=$prefix/drive_c/ndis.log
+driver=${DRIVER:-out/amd64/wintun.sys} # another must make tests fail
 driver_inf='C:\test\wintun.inf'
 # Of the package wine64 alone, whose programs are in no PATH.
 wine=/usr/lib/wine/wine64
@@ -118,7 +119,8 @@ wine_begin() {
     # The process that plays the kernel has Wine's own ndis.sys by now; the next one takes ours.
     "$WINESERVER" -k && timeout 20 "$WINESERVER" -w && "$WINESERVER" -p || return 1
     cp out/wine/ndis.sys "$prefix/drive_c/windows/system32/drivers/ndis.sys" &&
-        wine_install out/amd64/wintun.sys out/amd64/wintun.inf out/wine/*.exe
+        wine_install out/amd64/wintun.inf out/wine/*.exe &&
+        cp "$driver" "$prefix/drive_c/test/wintun.sys"
 }
 
 wine_end() {
