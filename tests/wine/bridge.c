@@ -8,6 +8,7 @@
  *
  * Usage: bridge serve PORT FOLDER NAME,INTERFACE,ADDRESS/LENGTH[,ADDRESS/LENGTH...] ...
  *        bridge exec FOLDER N PROGRAM [ARGUMENT...]
+ *        bridge probe      can a TUN interface be made here? exit code 77, and why not
  * serve says on standard output what happens, a line each: "listening", "connected N", "link N up",
  * "link N down", "disconnected N"; on SIGUSR1 "counters N SENT BYTES RECEIVED BYTES", as seen from
  * Linux. N is the place of the adapter on the command line, from 0. exec runs a program in its
@@ -318,8 +319,13 @@ int main(int argc, char **argv)
 {
     if (argc >= 5 && strcmp(argv[1], "exec") == 0)
         execute(argv + 2);
+    if (argc == 2 && strcmp(argv[1], "probe") == 0) {
+        open_port(&ports[0], (char[]){"probe,tun0,10.0.0.1/24"});
+        return 0;
+    }
     if (argc < 5 || strcmp(argv[1], "serve") != 0 || argc - 4 > PORTS) {
-        fprintf(stderr, "usage: bridge serve PORT FOLDER ADAPTER... | exec FOLDER N PROGRAM...\n");
+        fprintf(stderr,
+                "usage: bridge serve PORT FOLDER ADAPTER... | exec FOLDER N PROGRAM... | probe\n");
         return 2;
     }
     prctl(PR_SET_PDEATHSIG, SIGTERM);

@@ -379,7 +379,7 @@ VOID NTAPI MmProbeAndLockPages(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERAT
 
     nth_irql_max(APC_LEVEL);
     if (Mdl->MdlFlags & MDL_PAGES_LOCKED)
-        nth_stop("mdl-locked-twice", "the pages of MDL %p are locked", (void *)Mdl);
+        nth_stop("mdl-lock-twice", "the pages of MDL %p are locked", (void *)Mdl);
     if (AccessMode != KernelMode) {
         address = wine_adopt((uint32_t)(ULONG_PTR)PsGetCurrentProcessId(), address,
                              MmGetMdlByteCount(Mdl));
@@ -410,7 +410,7 @@ VOID NTAPI MmUnlockPages(PMDL Mdl)
 {
     nth_irql_max(DISPATCH_LEVEL);
     if (!(Mdl->MdlFlags & MDL_PAGES_LOCKED))
-        nth_stop("mdl-not-locked", "MDL %p is unlocked", (void *)Mdl);
+        nth_stop("mdl-unlock-twice", "MDL %p is not locked", (void *)Mdl);
     if (Mdl->Process)
         wine_release(Mdl->MappedSystemVa);
     Mdl->Process = NULL;
