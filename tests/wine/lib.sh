@@ -42,6 +42,9 @@ result() { # STATUS NAME
         echo "FAIL $2"
         failed=$((failed + 1))
         sed 's/^/    /' "$log"
+        for name in $started; do
+            tail -n 3 "$work/$name.log" | sed "s/^/    $name: /"
+        done
     fi
 }
 
@@ -192,6 +195,14 @@ pings() {
 # link_is N up|down: what was said last
 link_is() {
     [ "$(sed -n "s/^link $1 //p" "$work/bridge" | tail -n 1)" = "$2" ]
+}
+
+# reachable N: the link of adapter N is up, and Linux has noticed: it looks at a carrier once a second,
+# and drops what is sent before; an IPv6 address is tentative up to a second more.
+reachable() {
+    wait_for 20 link_is "$1" up &&
+        wait_for 5 in_net "$1" sh -c 'ip link show up | grep -q "POINTOPOINT.*LOWER_UP.*state U[PN]" &&
+            ! ip -6 addr show tentative | grep -q .'
 }
 
 # The packets and bytes that the bridge has sent and received, in $1 to $4 of the caller: eval "$(...)"

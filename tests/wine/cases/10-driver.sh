@@ -47,7 +47,7 @@ result $? link_without_session_is_down
 
 start rings 'C:\test\reply.exe' "$ring_name" ring
 start files 'C:\test\reply.exe' "$file_name" file
-wait_for 20 link_is 0 up && wait_for 20 link_is 1 up
+reachable 0 && reachable 1
 result $? link_with_session_is_up
 
 carries() { # N NAME IPV4 IPV6
@@ -93,7 +93,7 @@ end rings
 wait_for 10 link_is 0 down && query "$ring_name" && [ "$(value session)" = 0 ]
 result $? death_of_the_program_ends_its_session
 start rings 'C:\test\reply.exe' "$ring_name" ring
-wait_for 20 link_is 0 up && pings 0 10.7.0.2 100
+reachable 0 && pings 0 10.7.0.2 100
 result $? next_program_takes_over
 end files
 wait_for 10 link_is 1 down && query "$file_name" && [ "$(value session)" = 0 ]
@@ -110,7 +110,7 @@ result $? removed_adapter_cannot_be_opened
 adapter_add "$ring_name" && wait_for 10 sh -c "[ \$(grep -c '^connected 0\$' '$work/bridge') -eq 2 ]"
 result $? adapter_of_the_same_name_comes_back
 start rings 'C:\test\reply.exe' "$ring_name" ring
-wait_for 20 link_is 0 up && pings 0 10.7.0.2 50
+reachable 0 && pings 0 10.7.0.2 50
 result $? adapter_that_came_back_carries
 end rings
 

@@ -12,7 +12,7 @@ adapter_add "$left_name" && adapter_add "$right_name" &&
 result $? two_adapters_for_a_tunnel
 start left 'C:\test\tunnel.exe' "$left_name" ring $((port + 1)) $((port + 2))
 start right 'C:\test\tunnel.exe' "$right_name" file $((port + 2)) $((port + 1))
-wait_for 20 link_is 0 up && wait_for 20 link_is 1 up &&
+reachable 0 && reachable 1 &&
     pings 0 10.9.0.2 100
 result $? ping_through_the_tunnel_loses_nothing
 
