@@ -16,7 +16,7 @@
 #     start NAME PROGRAM [ARGUMENT...]            in the background; output in $work/NAME.log
 # and adapters are talked to by bridge_start 'GUID,INTERFACE,ADDRESS/LENGTH...' ... and
 #     in_net N PROGRAM [ARGUMENT...]              N counts the adapters of bridge_start from 0
-#     pings N ADDRESS COUNT [ARGUMENT...]
+#     pings N ADDRESS COUNT [BYTES [INTERVAL]]
 # Every wait has a limit. Nothing may be sent to a display or be waited for by hand.
 
 work=$PWD/out/wine/run
@@ -181,15 +181,12 @@ in_net() {
     timeout 60 out/wine/bridge exec "$work" "$network" "$@"
 }
 
-# pings N ADDRESS COUNT [ARGUMENT...]: every reply comes, once and as it was sent
+# pings N ADDRESS COUNT [BYTES [INTERVAL]]: every reply comes, once and as it was sent
 pings() {
-    pinged=$1 address=$2 count=$3
-    shift 3
-    # Not -q, with which ping says nothing of bytes that came back as others.
-    in_net "$pinged" ping -i 0.01 -c "$count" "$@" "$address" 2>&1 | grep -v ' bytes from ' >"$work/ping.$pinged"
-    cp "$work/ping.$pinged" "$log"
-    grep -q "^$count packets transmitted, $count received, 0% packet loss" "$work/ping.$pinged" &&
-        ! grep -qE 'corrupted|duplicates|errors|wrong' "$work/ping.$pinged"
+    in_net "$1" tests/wine/pings "$2" "$3" "${4:-56}" "${5:-0.01}" >"$work/pings.$1" 2>&1
+    ponged=$?
+    cp "$work/pings.$1" "$log"
+    return $ponged
 }
 
 # link_is N up|down: what was said last

@@ -51,9 +51,9 @@ reachable 0 && reachable 1
 result $? link_with_session_is_up
 
 carries() { # N NAME IPV4 IPV6
-    pings "$1" "$3" 200 -p 5a
+    pings "$1" "$3" 200
     result $? "ping_over_$2_loses_nothing"
-    pings "$1" "$4" 50 -s 1372
+    pings "$1" "$4" 50 1372 0.02
     result $? "ping6_over_$2_loses_nothing"
     in_net "$1" tests/demo/echo "$3" "$4" >"$log" 2>&1
     result $? "datagrams_over_$2_come_back_byte_for_byte"
@@ -61,9 +61,9 @@ carries() { # N NAME IPV4 IPV6
 carries 0 rings 10.7.0.2 fd07::2
 carries 1 files 10.8.0.2 fd08::2
 
-pings 0 10.7.0.2 300 -i 0.005 &
+pings 0 10.7.0.2 300 56 0.005 &
 other=$!
-pings 1 10.8.0.2 300 -i 0.005
+pings 1 10.8.0.2 300 56 0.005
 both=$?
 wait $other && [ $both -eq 0 ]
 result $? both_adapters_carry_at_once
