@@ -30,7 +30,7 @@ all: driver api nthost
 
 # Every target first installs what it needs and the system lacks; nothing when nothing is missing.
 ifeq ($(MAKELEVEL)$(filter clean,$(MAKECMDGOALS)),0)
-PURPOSE := $(or $(firstword $(patsubst test-%,test,$(filter test test-% check demo,$(MAKECMDGOALS)))),build)
+PURPOSE := $(or $(if $(filter test tests test-wine wine,$(MAKECMDGOALS)),test),$(firstword $(filter check demo,$(MAKECMDGOALS))),build)
 TOOLS := CLANG='$(CLANG)' LLD='$(LLD)' DLLTOOL='$(DLLTOOL)' MINGW_CC='$(MINGW_CC)' # make 4.3 does not hand them to $(shell)
 ifneq ($(shell $(TOOLS) scripts/setup $(PURPOSE) >&2 && echo ready),ready)
 $(error set-up failed, see above)

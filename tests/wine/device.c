@@ -100,8 +100,11 @@ static int remove_device(const WCHAR *name)
     WCHAR id[200];
 
     instance_id(id, name);
-    if (!SetupDiOpenDeviceInfoW(set, id, NULL, 0, &device) ||
-        !SetupDiCallClassInstaller(DIF_REMOVE, set, &device))
+    if (!SetupDiOpenDeviceInfoW(set, id, NULL, 0, &device)) {
+        fprintf(stderr, "device: %ls: ", id);
+        return failed("SetupDiOpenDeviceInfo");
+    }
+    if (!SetupDiCallClassInstaller(DIF_REMOVE, set, &device))
         return failed("DIF_REMOVE");
     SetupDiDestroyDeviceInfoList(set);
     return 0;
