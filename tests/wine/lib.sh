@@ -29,6 +29,7 @@ driver_inf='C:\test\wintun.inf'
 wine=/usr/lib/wine/wine64
 export WINEPREFIX="$prefix" WINELOADER=$wine WINESERVER=/usr/lib/wine/wineserver64 WINEDEBUG=-all \
     WINEDLLOVERRIDES='mscoree,mshtml,winemenubuilder.exe='
+export TMPDIR="$work" # Debian's wineserver has a folder there, which it leaves behind
 unset DISPLAY WAYLAND_DISPLAY
 port=$((20000 + $$ % 20000))
 passed=0 failed=0 skipped=0
@@ -134,7 +135,7 @@ wine_end() {
     [ -d "$prefix" ] || return 0
     "$WINESERVER" -k >/dev/null 2>&1
     timeout 20 "$WINESERVER" -w >/dev/null 2>&1
-    rm -rf "$prefix"
+    rm -rf "$prefix" "$work"/wine-*
 }
 
 # ---- adapters, without wintun.dll ----------------------------------------------------------------
