@@ -180,7 +180,7 @@ HOST_tsan  := -O1 -fsanitize=thread -DNTH_TSAN
 HOSTLIBS := -pthread -ldl -llwip
 
 HOSTSRC  := $(wildcard nthost/core/*.c nthost/pe/*.c nthost/nt/*.c nthost/ndis/*.c nthost/edge/*.c \
-	nthost/client/*.c)
+	nthost/client/*.c nthost/win32/*.c)
 HOSTASM  := $(wildcard nthost/pe/*.S)
 CHILDSRC := nthost/client/child.c nthost/client/ring.c nthost/client/packets.c
 
@@ -313,6 +313,35 @@ SANTESTS := sanitize frames bundle4
 drivers: $(foreach v,$(SANITIZED),$(OUT)/drivers/$(v)/sanitize.sys)
 tests-asan: $(OUT)/amd64-asan/wintun.sys $(OUT)/amd64-asan/wintun.dll $(SANTESTS:%=$(OUT)/drivers/asan/%.sys)
 tests-tsan: $(OUT)/amd64-tsan/wintun.sys $(OUT)/amd64-tsan/wintun.dll $(SANTESTS:%=$(OUT)/drivers/tsan/%.sys)
+
+# ---- test modules: small DLLs that user processes of nthost load -----------------------------------
+
+TESTMODULES := $(basename $(notdir $(wildcard tests/host/modules/*.c)))
+DLLLD := $(filter-out /driver /subsystem:% /entry:%,$(WINLD)) /dll /subsystem:console /entry:DllMain
+$(OUT)/modules/kernel32.lib: tests/host/modules/kernel32.def
+	mkdir -p $(@D)
+	echo '  import   $@'
+	$(DLLTOOL) -m i386:x86-64 -d $< -l $@
+$(OUT)/modules/%.res: tests/host/modules/%.rc Makefile
+	mkdir -p $(@D)
+	echo '  resource $@'
+	$(RC) /nologo /fo $@ $<
+# plain as out/modules/<name>.dll; instrumented as out/modules/asan/<name>.dll, and so on
+define test_module
+$(OUT)/modules$(1)/%.obj: tests/host/modules/%.c Makefile
+	mkdir -p $$(@D)
+	echo '  compile  $$@'
+	$$(CLANG) --target=$$(TRIPLE_amd64) $$(filter-out -Isdk -Iinclude,$$(WINCC)) $(2) -c $$< -o $$@
+$(OUT)/modules$(1)/%.dll: $(OUT)/modules$(1)/%.obj $(OUT)/modules/%.res $(OUT)/modules/kernel32.lib $(3)
+	echo '  link     $$@'
+	$$(LLD) $$(DLLLD) /machine:x64 /pdb:$$(@:.dll=.pdb) /pdbaltpath:$$(notdir $$(@:.dll=.pdb)) /out:$$@ $$^
+endef
+$(eval $(call test_module,,,))
+$(eval $(call test_module,/asan,$(SAN_asan),$(SANRUNTIME)))
+$(eval $(call test_module,/tsan,$(SAN_tsan),$(SANRUNTIME)))
+tests: $(TESTMODULES:%=$(OUT)/modules/%.dll)
+tests-asan: $(TESTMODULES:%=$(OUT)/modules/asan/%.dll)
+tests-tsan: $(TESTMODULES:%=$(OUT)/modules/tsan/%.dll)
 
 # ---- test programs: one per file under tests/unit, tests/host, tests/driver ----------------------
 
@@ -456,11 +485,12 @@ check: all
 # Everything CI runs: the checks, all tests, the tests of the driver and of the host once more with
 # address checks in both, and those with real concurrency with race checks in both.
 TESTSCRIPTS := $(wildcard tests/*/run)
-RACES := host/cpu host/locks host/crowd host/client host/others driver/senders driver/readers driver/session unit/ring
+RACES := host/cpu host/locks host/crowd host/client host/others host/module driver/senders driver/readers \
+	driver/session unit/ring
 TESTRUNS := $(sort $(TESTSRC:tests/%.c=$(OUT)/tests-plain/%)) \
 	$(sort $(TESTSRC:tests/%.c=$(OUT)/tests-asan/%)) $(RACES:%=$(OUT)/tests-tsan/%)
 test: all tests tests-asan $(RACES:%=$(OUT)/tests-tsan/%) $(OUT)/amd64-tsan/wintun.sys $(OUT)/amd64-tsan/wintun.dll \
-		$(SANTESTS:%=$(OUT)/drivers/tsan/%.sys)
+		$(SANTESTS:%=$(OUT)/drivers/tsan/%.sys) $(TESTMODULES:%=$(OUT)/modules/tsan/%.dll)
 	tests/run scripts/check $(TESTSCRIPTS) $(TESTRUNS)
 
 .PHONY: test-wine

@@ -27,6 +27,8 @@ enum nth_object_type {
     NTH_OB_COMPLETION,
     NTH_OB_TOKEN,
     NTH_OB_SEMAPHORE,
+    NTH_OB_MUTANT,
+    NTH_OB_USER, /* of a layer above the kernel: the body begins with a struct nth_user_object */
     NTH_OB_TYPES
 };
 
@@ -111,6 +113,19 @@ long nth_object_handles(const void *body);
 void *nth_object_waitable(void *body);
 void *nth_event_create(EVENT_TYPE type,
                        bool signalled); /* an event object, for a handle (nt/zw.c) */
+unsigned nth_handle_count(struct nth_process *process); /* open ones */
+
+/* What another layer gives a process a handle to. closed: the last handle has gone. */
+struct nth_user_object {
+    void (*closed)(void *body);
+};
+
+/* Mutexes of user processes (nt/mutant.c): the calling thread owns one that it waited for, and
+ * abandons it when it ends. STATUS_MUTANT_NOT_OWNED. */
+void *nth_mutant_create(bool is_owned, void (*destroy)(void *body), size_t bytes);
+enum { NTH_MUTANT_BYTES = 96 }; /* of a body; what its maker adds lies behind */
+NTSTATUS nth_mutant_release(void *mutant);
+void nth_mutant_thread_exit(void *ethread);
 
 /* Names: \Device\X, \DosDevices\X (also \??\X and \\.\X), \Driver\X. Links resolve to devices. */
 NTSTATUS nth_name_insert(const UNICODE_STRING *name, void *body);

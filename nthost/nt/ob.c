@@ -150,6 +150,7 @@ void *nth_object_waitable(void *body)
     switch (object_of(body)->type) {
     case NTH_OB_EVENT:
     case NTH_OB_SEMAPHORE:
+    case NTH_OB_MUTANT:
     case NTH_OB_THREAD:
     case NTH_OB_PROCESS:
         return body;
@@ -591,6 +592,34 @@ NTSTATUS nth_handle_duplicate(struct nth_process *from, HANDLE handle, struct nt
     nth_object_release(body);
     return status;
 }
+
+unsigned nth_handle_count(struct nth_process *process)
+{
+    unsigned open = 0;
+
+    nth_lock(&ob_lock);
+    struct nth_handle_table *table = table_of(process);
+    for (unsigned i = 1; table != NULL && i < table->count; i++)
+        open += entry_at(table, i)->object != NULL;
+    nth_unlock(&ob_lock);
+    return open;
+}
+
+static void user_object_closed(void *body, struct nth_process *process)
+{
+    struct nth_user_object *object = body;
+
+    (void)process;
+    if (object->closed != NULL)
+        object->closed(body);
+}
+
+static void user_objects_boot(const struct nth_config *config)
+{
+    (void)config;
+    nth_object_on_last_handle(NTH_OB_USER, user_object_closed);
+}
+NTH_SUBSYSTEM(user_objects, 31, user_objects_boot, NULL);
 
 /* ---- names ---- */
 

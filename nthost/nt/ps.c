@@ -455,6 +455,7 @@ static void thread_rundown(struct nth_ethread *ethread)
     const KPROCESSOR_MODE mode = nth_set_previous_mode(KernelMode);
     nth_io_thread_exit(ethread);
     nth_set_previous_mode(mode);
+    nth_mutant_thread_exit(ethread);
     if (self != ethread)
         run_as(self);
     ethread->exit_status = STATUS_THREAD_IS_TERMINATING;

@@ -279,12 +279,14 @@ static NTSTATUS wait_with(struct waiter *w, void *const *objects, const LARGE_IN
     return status;
 }
 
-/* Mutexes take part in the lock order; an ordinary event does not belong to anybody. */
+/* Mutexes of drivers take part in the lock order, which hold off APCs; those of programs are theirs
+ * to misuse. An ordinary event does not belong to anybody. */
 static void tell_order(unsigned count, void *const *objects, enum nth_wait_type type,
                        NTSTATUS status, bool before)
 {
     for (unsigned i = 0; i < count; i++) {
-        if (((const DISPATCHER_HEADER *)objects[i])->Type != OBJECT_MUTANT)
+        if (((const DISPATCHER_HEADER *)objects[i])->Type != OBJECT_MUTANT ||
+            ((const KMUTANT *)objects[i])->ApcDisable == 0)
             continue;
         const unsigned index = (unsigned)status & 0x3F;
         const bool is_mine = status >= 0 && status < STATUS_ABANDONED_WAIT_0 + 64 &&

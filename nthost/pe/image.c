@@ -140,6 +140,14 @@ size_t nth_image_size(const struct nth_image *image)
     return image->size;
 }
 
+const void *nth_image_resources(const struct nth_image *image, size_t *bytes)
+{
+    const struct nth_range dir = image->directory[NTH_DIR_RESOURCE];
+
+    *bytes = dir.bytes;
+    return dir.bytes ? nth_image_range(image, dir.rva, dir.bytes) : NULL;
+}
+
 const char *nth_image_name(const struct nth_image *image)
 {
     return image->name;
@@ -227,7 +235,7 @@ static const char *check_layout(const struct file *file, struct nth_image *image
     const uint32_t file_alignment = nth_u32(file->header + 36);
     const uint32_t size = nth_u32(file->header + 56), headers = nth_u32(file->header + 60);
 
-    if (nth_u16(file->header + 68) != SUBSYSTEM_NATIVE)
+    if (!image->is_user && nth_u16(file->header + 68) != SUBSYSTEM_NATIVE)
         return nth_image_error("subsystem %u: not a kernel-mode (native) image",
                                nth_u16(file->header + 68));
     if (section_alignment < PAGE || section_alignment & (section_alignment - 1) ||
@@ -549,8 +557,8 @@ static void set_names(struct nth_image *image, const char *path)
     free(full);
 }
 
-static int load_set_locked(const char *const *paths, unsigned count, struct nth_image **results,
-                           const char **error)
+static int load_set_locked(const char *const *paths, unsigned count, bool is_user,
+                           struct nth_image **results, const char **error)
 {
     const char *text = NULL;
 
@@ -560,6 +568,7 @@ static int load_set_locked(const char *const *paths, unsigned count, struct nth_
             text = "too many images are loaded";
             break;
         }
+        results[i]->is_user = is_user;
         text = map(paths[i], results[i]);
         if (text) {
             text = nth_image_error("%s: %s", paths[i], text);
@@ -580,12 +589,12 @@ static int load_set_locked(const char *const *paths, unsigned count, struct nth_
     return -ENOEXEC;
 }
 
-int nth_image_load_set(const char *const *paths, unsigned count, struct nth_image **results,
-                       const char **error)
+static int load_set(const char *const *paths, unsigned count, bool is_user,
+                    struct nth_image **results, const char **error)
 {
     memset(results, 0, count * sizeof *results);
     nth_lock(&load_lock);
-    const int result = load_set_locked(paths, count, results, error);
+    const int result = load_set_locked(paths, count, is_user, results, error);
     for (unsigned i = 0; i < count && result != 0; i++) {
         if (results[i])
             discard(results[i]);
@@ -600,9 +609,20 @@ int nth_image_load_set(const char *const *paths, unsigned count, struct nth_imag
     return result;
 }
 
+int nth_image_load_set(const char *const *paths, unsigned count, struct nth_image **results,
+                       const char **error)
+{
+    return load_set(paths, count, false, results, error);
+}
+
 int nth_image_load(const char *path, struct nth_image **result, const char **error)
 {
-    return nth_image_load_set(&path, 1, result, error);
+    return load_set(&path, 1, false, result, error);
+}
+
+int nth_image_load_user(const char *path, struct nth_image **result, const char **error)
+{
+    return load_set(&path, 1, true, result, error);
 }
 
 /* Unmaps every dead image that only dead ones import from. */

@@ -18,6 +18,7 @@
 enum { THUNK_BYTES = 32, MAX_DESCRIPTORS = 256, MAX_IMPORTS = 8192, DESCRIPTOR = 20 };
 
 #define BY_ORDINAL (1ull << 63)
+#define RUNTIME    "nthost.exe" /* what instrumentation calls, in a user module too */
 
 extern const struct nth_export __start_nth_exports[] __attribute__((weak));
 extern const struct nth_export __stop_nth_exports[] __attribute__((weak));
@@ -124,18 +125,29 @@ void nth_host_forget(uint64_t rsp)
         host_base = NULL;
 }
 
+/* The newest crossing, if it is a driver's. A user module's call is none of the kernel: what the
+ * host does for it, it does by itself. */
+static const struct nth_crossing *driver_crossing(void)
+{
+    const struct nth_crossing *crossing = nth_crossings;
+
+    return crossing && crossing != host_base && !crossing->thunk->export ? crossing : NULL;
+}
+
 const char *nth_call_name(void)
 {
-    return nth_crossings && nth_crossings != host_base ? nth_crossings->thunk->name : NULL;
+    const struct nth_crossing *crossing = driver_crossing();
+
+    return crossing ? crossing->thunk->name : NULL;
 }
 
 /* A driver that jumps to an import as its last act leaves no address of its own: then the start of
  * its image stands for it. */
 uintptr_t nth_call_site(void)
 {
-    const struct nth_crossing *crossing = nth_crossings;
+    const struct nth_crossing *crossing = driver_crossing();
 
-    if (!crossing || crossing == host_base)
+    if (!crossing)
         return 0;
     if (crossing->thunk->image && !nth_image_at(crossing->site))
         return (uintptr_t)crossing->thunk->image->base;
@@ -148,8 +160,16 @@ void nth_thunk_event(struct nth_crossing *crossing)
     nth_point();
 }
 
-/* MmGetSystemRoutineAddress: thunks of no image, made once a name. */
-void *nth_export_find(const char *name)
+static void fill_thunk(struct nth_thunk *thunk, const struct nth_export *export, bool is_user)
+{
+    thunk->function = is_user ? (void *)nth_user_gate : export->function;
+    thunk->arguments = stack_arguments(export->nargs);
+    thunk->name = export->name;
+    thunk->export = is_user ? export : NULL;
+}
+
+/* Thunks of no image, made once a function. */
+static void *thunk_of(const struct nth_export *export, bool is_user)
 {
     static struct nth_mutex lock = NTH_MUTEX_INIT;
     static struct found {
@@ -158,10 +178,7 @@ void *nth_export_find(const char *name)
         struct nth_thunk thunk;
         void *code;
     } *all;
-    const struct nth_export *export = nth_export_entry(name);
 
-    if (!export)
-        return NULL;
     if (export->nargs < 0)
         return export->function;
     nth_lock(&lock);
@@ -171,8 +188,7 @@ void *nth_export_find(const char *name)
     if (!found && (found = calloc(1, sizeof *found))) {
         size_t bytes;
         found->export = export;
-        found->thunk = (struct nth_thunk){export->function, stack_arguments(export->nargs),
-                                          export->name, NULL};
+        fill_thunk(&found->thunk, export, is_user);
         found->code = emit_all(&found->thunk, 1, &bytes);
         found->next = all;
         all = found;
@@ -181,12 +197,44 @@ void *nth_export_find(const char *name)
     return found ? found->code : NULL;
 }
 
+void *nth_export_find(const char *name) /* MmGetSystemRoutineAddress */
+{
+    const struct nth_export *export = nth_export_entry(name);
+
+    return export ? thunk_of(export, false) : NULL;
+}
+
+/* ---- calls of user modules ---- */
+
+const struct nth_export *(*nth_user_resolve_hook)(const char *module, const char *name);
+void *(*nth_user_gate_hook)(const struct nth_export *export, uint64_t *result);
+
+void *nth_user_thunk(const struct nth_export *export)
+{
+    return thunk_of(export, true);
+}
+
+void *NTAPI nth_user_gate_ask(const struct nth_thunk *thunk, uint64_t *result)
+{
+    return nth_user_gate_hook(thunk->export, result);
+}
+
+void *nth_crossing_mark(void)
+{
+    return nth_crossings;
+}
+
+void nth_crossing_return(void *mark)
+{
+    nth_crossings = mark;
+}
+
 /* ---- binding ---- */
 
 static struct nth_image *image_named(const char *name)
 {
     for (unsigned i = 0; i < NTH_IMAGES; i++)
-        if (atomic_load(&nth_images[i].live) && !nth_images[i].dead &&
+        if (atomic_load(&nth_images[i].live) && !nth_images[i].dead && !nth_images[i].is_user &&
             strcasecmp(nth_images[i].name, name) == 0)
             return &nth_images[i];
     return NULL;
@@ -217,7 +265,13 @@ static const char *trap_name(struct binding *binding, const char *name)
 static uint64_t resolve(struct binding *binding, const char *name, struct nth_thunk *thunk)
 {
     void *address = binding->provider ? nth_image_export(binding->provider, name) : NULL;
-    const struct nth_export *export = address ? NULL : nth_export_entry(name);
+    const bool is_user = binding->image->is_user && strcasecmp(binding->module, RUNTIME) != 0;
+    const struct nth_export *export = NULL;
+
+    if (is_user)
+        export = nth_user_resolve_hook ? nth_user_resolve_hook(binding->module, name) : NULL;
+    else if (!address)
+        export = nth_export_entry(name);
 
     if (address) {
         binding->provider->provides |= 1ull << (binding->image - nth_images);
@@ -227,9 +281,7 @@ static uint64_t resolve(struct binding *binding, const char *name, struct nth_th
         return (uint64_t)export->function; /* NTH_DATA and NTH_RAW */
     thunk->image = binding->image;
     if (export) {
-        thunk->function = export->function;
-        thunk->arguments = stack_arguments(export->nargs);
-        thunk->name = export->name;
+        fill_thunk(thunk, export, is_user);
     } else {
         thunk->function = (void *)import_trap;
         thunk->name = trap_name(binding, name);
@@ -247,7 +299,7 @@ static const char *walk_module(struct nth_image *image, const uint8_t *descripto
     binding->module = nth_image_string(image, nth_u32(descriptor + 12));
     if (!binding->module)
         return "import descriptor names no module";
-    binding->provider = image_named(binding->module);
+    binding->provider = image->is_user ? NULL : image_named(binding->module);
     for (uint32_t i = 0;; i++) {
         const uint8_t *entry = nth_image_range(image, lookup + i * 8, 8);
         uint8_t *slot = nth_image_range(image, slots + i * 8, 8);

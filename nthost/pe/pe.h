@@ -37,6 +37,12 @@ int nth_image_load(const char *path, struct nth_image **result, const char **err
 int nth_image_load_set(const char *const *paths, unsigned count, struct nth_image **results,
                        const char **error);
 void nth_image_unload(struct nth_image *image);
+/* A module of a user process, Windows subsystem of any kind: its imports are resolved by
+ * nth_user_resolve_hook, and what it calls is no kernel call. Each call makes a mapping of its own.
+ */
+int nth_image_load_user(const char *path, struct nth_image **result, const char **error);
+/* The resource directory as it lies in the mapped image; NULL when there is none. */
+const void *nth_image_resources(const struct nth_image *image, size_t *bytes);
 void *nth_image_entry(const struct nth_image *image);
 void *nth_image_base(const struct nth_image *image);
 size_t nth_image_size(const struct nth_image *image);
@@ -46,6 +52,19 @@ void *nth_image_export(const struct nth_image *image, const char *name);
 struct nth_image *nth_image_at(uintptr_t address);
 void *nth_export_find(
     const char *name); /* thunked address of a host export (MmGetSystemRoutineAddress) */
+
+/* ---- calls of user modules ---- */
+
+/* What module!name means to a user module; NULL: nothing, and calling it stops the machine. */
+extern const struct nth_export *(*nth_user_resolve_hook)(const char *module, const char *name);
+/* Asked at each such call. Answers the function to go on with; NULL: none, the call returns
+ * *result. */
+extern void *(*nth_user_gate_hook)(const struct nth_export *export, uint64_t *result);
+/* Thunked address of such a function, the same for every caller (GetProcAddress). */
+void *nth_user_thunk(const struct nth_export *export);
+/* A thread that leaves frames of user modules by a jump goes back to what it had before them. */
+void *nth_crossing_mark(void);
+void nth_crossing_return(void *mark);
 
 /* Exceptions. nth_raise never returns to its caller: it unwinds from the driver frame that made the
  * running kernel call into the driver's handler, or stops with "unhandled-exception". No host lock

@@ -18,6 +18,7 @@ enum { NTH_IMAGES = 64, NTH_SECTIONS = 96, NTH_DIRECTORIES = 16 };
 enum nth_directory {
     NTH_DIR_EXPORT = 0,
     NTH_DIR_IMPORT = 1,
+    NTH_DIR_RESOURCE = 2,
     NTH_DIR_EXCEPTION = 3,
     NTH_DIR_RELOCATION = 5,
     NTH_DIR_TLS = 9,
@@ -45,7 +46,8 @@ struct nth_thunk;
  * thread can still be inside the image. */
 struct nth_image {
     atomic_bool live;
-    bool dead; /* unload was asked for; still mapped because another image imports from it */
+    bool dead;    /* unload was asked for; still mapped because another image imports from it */
+    bool is_user; /* a module of a user process */
     char name[64];
     char path[512];
     uint8_t *base;
@@ -113,6 +115,7 @@ struct nth_thunk {
     uint64_t arguments; /* stack arguments to copy, even */
     const char *name;   /* of the kernel function */
     struct nth_image *image;
+    const struct nth_export *export; /* of a user module's call: what the gate asks about */
 };
 _Static_assert(offsetof(struct nth_thunk, arguments) == 8, "read by thunk.S");
 
@@ -137,6 +140,8 @@ extern _Thread_local struct nth_crossing *nth_crossings;
 extern uint32_t nth_thunk_events;
 void nth_thunk_event(struct nth_crossing *crossing);
 void nth_thunk_common(void);
+void nth_user_gate(void); /* thunk.S: what the thunks of user modules call */
+void *NTAPI nth_user_gate_ask(const struct nth_thunk *thunk, uint64_t *result);
 
 /* Crossings below rsp are gone: an nth_host_begin inside one of them has lost its end. */
 void nth_host_forget(uint64_t rsp);

@@ -114,6 +114,36 @@ nth_thunk_common:
     .cfi_endproc
     .size nth_thunk_common,.-nth_thunk_common
 
+/* Called by nth_thunk_common in place of the function (r11: struct nth_thunk): asks whether the call of
+ * a user module is to go on, with the arguments kept in the home space meanwhile. */
+    .globl nth_user_gate
+    .type nth_user_gate,@function
+nth_user_gate:
+    .cfi_startproc
+    mov %rcx,0x08(%rsp)
+    mov %rdx,0x10(%rsp)
+    mov %r8,0x18(%rsp)
+    mov %r9,0x20(%rsp)
+    sub $0x38,%rsp
+    .cfi_adjust_cfa_offset 0x38
+    mov %r11,%rcx
+    lea 0x28(%rsp),%rdx
+    call nth_user_gate_ask
+    mov %rax,%r10
+    mov 0x28(%rsp),%rax
+    add $0x38,%rsp
+    .cfi_adjust_cfa_offset -0x38
+    test %r10,%r10
+    jz 1f
+    mov 0x08(%rsp),%rcx
+    mov 0x10(%rsp),%rdx
+    mov 0x18(%rsp),%r8
+    mov 0x20(%rsp),%r9
+    jmp *%r10
+1:  ret
+    .cfi_endproc
+    .size nth_user_gate,.-nth_user_gate
+
 /* void nth_context_restore(const struct nth_context *): never returns. Nothing of the context is
  * read once rsp has moved, because a signal may then write over it. */
     .globl nth_context_restore
