@@ -224,6 +224,9 @@ NTSTATUS nth_registry_set(const char *path, const char *name, ULONG type, const 
 NTSTATUS nth_registry_get(const char *path, const char *name, ULONG *type, void *data,
                           ULONG *bytes);
 void nth_registry_delete(const char *path);
+/* ZwSetValueKey on an open key of the current process. */
+NTSTATUS nth_key_set(HANDLE key, const UNICODE_STRING *name, ULONG type, const void *data,
+                     ULONG bytes);
 
 /* ---- devices (nt/pnp.c) ---- */
 /* Behind a physical device object: registry paths and identity, for ndis/. */

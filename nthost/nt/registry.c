@@ -615,6 +615,14 @@ static NTSTATUS NTAPI set_value_key(HANDLE handle, PUNICODE_STRING name, ULONG t
 }
 NTH_EXPORT_AS(ZwSetValueKey, "ZwSetValueKey", set_value_key, 6);
 
+NTSTATUS nth_key_set(HANDLE key, const UNICODE_STRING *name, ULONG type, const void *data,
+                     ULONG bytes)
+{
+    UNICODE_STRING copy = *name;
+
+    return set_value_key(key, &copy, 0, type, (void *)(uintptr_t)data, bytes);
+}
+
 static NTSTATUS NTAPI delete_value_key(HANDLE handle, PUNICODE_STRING name)
 {
     struct key *key = NULL;

@@ -3,7 +3,7 @@
 /*
  * What a test changes of the simulated Windows.
  */
-#include "win32/private.h"
+#include "win32/machine.h"
 
 #include <string.h>
 #include <strings.h>
@@ -14,13 +14,16 @@ static struct {
 
 void win32_without(const char *module, const char *name)
 {
-    for (size_t i = 0; i < ARRAYSIZE(missing); i++)
+    if (module == NULL)
+        memset(missing, 0, sizeof(missing));
+    for (size_t i = 0; i < ARRAYSIZE(missing) && module != NULL; i++)
         if (missing[i].module == NULL) {
             missing[i].module = module;
             missing[i].name = name;
             return;
         }
-    nth_fail("too many functions are missing");
+    if (module != NULL)
+        nth_fail("too many functions are missing");
 }
 
 bool win32_is_missing(const char *module, const char *name)
@@ -30,4 +33,11 @@ bool win32_is_missing(const char *module, const char *name)
             (missing[i].name == NULL || (name != NULL && strcmp(missing[i].name, name) == 0)))
             return true;
     return false;
+}
+
+struct win32_knobs win32_knobs_now;
+
+void win32_knobs_set(const struct win32_knobs *knobs)
+{
+    win32_knobs_now = *knobs;
 }

@@ -5,7 +5,7 @@
  * event, set when the thread has ended.
  */
 #include "pe/private.h"
-#include "win32/private.h"
+#include "win32/machine.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -121,6 +121,7 @@ static void thread_main(struct win32_process *process, void *context)
     struct start *start = context;
 
     win32_run(process, thread_body, start);
+    win32_let_go_of(process, WIN32_THREAD, start, NULL);
     KeSetEvent(start->ended, 0, FALSE);
     nth_object_release(start->ended);
     free(start);
@@ -150,6 +151,7 @@ static HANDLE WINAPI CreateThread(const SECURITY_ATTRIBUTES *attributes, SIZE_T 
     }
     if (id != NULL)
         *id = HandleToULong(handle);
+    win32_hold(WIN32_THREAD, start, 0);
     win32_pool(win32_here(), "thread", thread_main, start);
     return handle;
 }
@@ -169,6 +171,15 @@ static void WINAPI FreeLibraryAndExitThread(HMODULE handle, DWORD code)
     win32_exit_thread();
 }
 WIN32_EXPORT("kernel32", FreeLibraryAndExitThread, 2, FAILS_NEVER, 0);
+
+static void WINAPI Sleep(DWORD milliseconds)
+{
+    LARGE_INTEGER time = {.QuadPart = -(LONGLONG)milliseconds * 10000};
+
+    KeDelayExecutionThread(UserMode, FALSE, &time);
+    win32_survive();
+}
+WIN32_EXPORT("kernel32", Sleep, 1, FAILS_NEVER, 0);
 
 /* ---- processes ---- */
 
@@ -277,16 +288,24 @@ static bool is_driver(const struct nth_image *image)
     return atomic_load(&image->live) && !image->dead && !image->is_user;
 }
 
+/* The kernel itself is the first of them. */
+static void *const kernel_base = (void *)0xFFFFF80000000000;
+
+static void list_driver(void **bases, DWORD bytes, DWORD *count, void *base)
+{
+    if ((*count + 1) * sizeof(void *) <= bytes)
+        bases[*count] = win32_knobs_now.hides_drivers ? NULL : base;
+    ++*count;
+}
+
 static BOOL WINAPI K32EnumDeviceDrivers(void **bases, DWORD bytes, DWORD *needed)
 {
     DWORD count = 0;
 
+    list_driver(bases, bytes, &count, kernel_base);
     for (unsigned i = 0; i < NTH_IMAGES; i++) {
-        if (!is_driver(&nth_images[i]))
-            continue;
-        if ((count + 1) * sizeof(void *) <= bytes)
-            bases[count] = nth_images[i].base;
-        count++;
+        if (is_driver(&nth_images[i]))
+            list_driver(bases, bytes, &count, nth_images[i].base);
     }
     *needed = count * (DWORD)sizeof(void *);
     return TRUE;
@@ -298,9 +317,9 @@ static DWORD driver_name(const void *base, const char *before, LPWSTR buffer, DW
     const struct nth_image *image = nth_image_at((uintptr_t)base);
     char text[256];
 
-    if (image == NULL || !is_driver(image))
+    if (base != kernel_base && (image == NULL || !is_driver(image)))
         return (DWORD)win32_fail(ERROR_INVALID_HANDLE);
-    snprintf(text, sizeof(text), "%s%s", before, image->name);
+    snprintf(text, sizeof(text), "%s%s", before, image != NULL ? image->name : "ntoskrnl.exe");
     const size_t length = strlen(text);
     if (length + 1 > characters)
         return (DWORD)win32_fail(ERROR_INSUFFICIENT_BUFFER);
