@@ -343,9 +343,9 @@ tests: $(TESTMODULES:%=$(OUT)/modules/%.dll)
 tests-asan: $(TESTMODULES:%=$(OUT)/modules/asan/%.dll)
 tests-tsan: $(TESTMODULES:%=$(OUT)/modules/tsan/%.dll)
 
-# ---- test programs: one per file under tests/unit, tests/host, tests/driver ----------------------
+# ---- test programs: one per file under tests/unit, tests/host, tests/driver, tests/api -----------
 
-TESTSRC := $(wildcard tests/unit/*.c tests/host/*.c tests/driver/*.c)
+TESTSRC := $(wildcard tests/unit/*.c tests/host/*.c tests/driver/*.c tests/api/*.c)
 TESTLIB := $(patsubst %.c,%.o,$(wildcard tests/lib/*.c))
 define test_variant
 $(OUT)/tests-$(1)/%: $(OUT)/host-$(1)/tests/%.o $$(TESTLIB:%=$(OUT)/host-$(1)/%) $$(HOSTOBJ_$(1))
@@ -358,7 +358,7 @@ tests-$(1): $$(TESTSRC:tests/%.c=$(OUT)/tests-$(1)/%)
 .PHONY: tests-$(1)
 endef
 $(foreach v,plain asan tsan,$(eval $(call test_variant,$(v))))
-$(OUT)/host-%.o: HOSTCC += $(if $(findstring /tests/,$@),-Itests/lib -Itests,) $(if $(findstring /tests/unit/,$@),-Idriver,)
+$(OUT)/host-%.o: HOSTCC += $(if $(findstring /tests/,$@),-Itests/lib -Itests/lib/win -Itests,) $(if $(findstring /tests/unit/,$@),-Idriver,)
 tests: tests-plain drivers
 
 # ---- the demo, and drivers that must make it fail: the driver's sources with lies told to NDIS ----
@@ -486,7 +486,7 @@ check: all
 # address checks in both, and those with real concurrency with race checks in both.
 TESTSCRIPTS := $(wildcard tests/*/run)
 RACES := host/cpu host/locks host/crowd host/client host/others host/module driver/senders driver/readers \
-	driver/session unit/ring
+	driver/session unit/ring api/threads api/owner
 TESTRUNS := $(sort $(TESTSRC:tests/%.c=$(OUT)/tests-plain/%)) \
 	$(sort $(TESTSRC:tests/%.c=$(OUT)/tests-asan/%)) $(RACES:%=$(OUT)/tests-tsan/%)
 test: all tests tests-asan $(RACES:%=$(OUT)/tests-tsan/%) $(OUT)/amd64-tsan/wintun.sys $(OUT)/amd64-tsan/wintun.dll \
