@@ -76,7 +76,7 @@ static VOID NTAPI CancelKeepsLock(PDEVICE_OBJECT Device, PIRP Irp) {}
 
 static VOID Note(PIRP Irp, PIO_STACK_LOCATION Location)
 {
-    S.Major[Location->MajorFunction]++;
+    InterlockedIncrement((LONG volatile *)&S.Major[Location->MajorFunction]);
     if (S.Sequences < ARRAYSIZE(S.Sequence) - 16) /* room for as many threads at once */
         S.Sequence[S.Sequences++] = Location->MajorFunction;
     S.SystemBuffer = Irp->AssociatedIrp.SystemBuffer;
