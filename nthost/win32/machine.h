@@ -109,7 +109,8 @@ struct package {
     WCHAR description[64];
     uint64_t date; /* FILETIME */
     uint64_t version;
-    char *text; /* of the INF */
+    bool is_excluded; /* "Exclude From Select", ns-setupapi-sp_devinstall_params_w */
+    char *text;       /* of the INF */
 };
 struct package *package_next(struct package *after);                           /* locked */
 struct package *package_best(const WCHAR *hardware_id);                        /* locked; NULL */

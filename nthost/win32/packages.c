@@ -152,6 +152,8 @@ static bool read_inf(const char *text, struct package *package)
     keep(package->provider, 64, value);
     expand(text, description, sizeof(description));
     keep(package->description, 64, description);
+    package->is_excluded =
+        find_value(text, "ControlFlags", "ExcludeFromSelect", value, sizeof(value));
     return true;
 }
 

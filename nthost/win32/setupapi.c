@@ -43,11 +43,19 @@ struct drvinfo_detail { /* SP_DRVINFO_DETAIL_DATA_W */
 };
 _Static_assert(sizeof(struct drvinfo_detail) == 1584, "ns-setupapi-sp_drvinfo_detail_data_w");
 
+struct install_params { /* SP_DEVINSTALL_PARAMS_W */
+    DWORD size, flags, flags_ex;
+    ULONG_PTR window, handler, handler_context, queue, class_reserved;
+    DWORD reserved;
+    WCHAR driver_path[260];
+};
+_Static_assert(sizeof(struct install_params) == 584, "ns-setupapi-sp_devinstall_params_w");
+
 enum { MAX_PACKAGES = 32 };
 struct set {
     WCHAR id[ID_CHARACTERS]; /* of its element; empty: one that is in no registry */
     WCHAR hardware_id[64];
-    bool has_element, has_list;
+    bool has_element, has_list, allows_excluded;
     unsigned count;
     WCHAR infs[MAX_PACKAGES][32]; /* of the packages that suit it */
 };
@@ -172,7 +180,39 @@ WIN32_EXPORT("setupapi", SetupDiSetDeviceRegistryPropertyW, 5, FAILS_ZERO, ERROR
 
 /* ---- packages that suit the element ---- */
 
-enum { COMPATIBLE = 2 };
+enum { COMPATIBLE = 2, ALLOW_EXCLUDED = 0x800 /* DI_FLAGSEX_ALLOWEXCLUDEDDRVS */ };
+
+static BOOL WINAPI SetupDiGetDeviceInstallParamsW(HANDLE handle, struct devinfo_data *data,
+                                                  struct install_params *params)
+{
+    const struct set *set = set_of(handle, data);
+
+    if (set == NULL)
+        return FALSE;
+    if (params == NULL || params->size != sizeof(*params))
+        return win32_fail(ERROR_INVALID_USER_BUFFER);
+    *params = (struct install_params){.size = sizeof(*params),
+                                      .flags_ex = set->allows_excluded ? ALLOW_EXCLUDED : 0};
+    return TRUE;
+}
+WIN32_EXPORT("setupapi", SetupDiGetDeviceInstallParamsW, 3, FAILS_ZERO, ERROR_NOT_ENOUGH_MEMORY);
+
+static BOOL WINAPI SetupDiSetDeviceInstallParamsW(HANDLE handle, struct devinfo_data *data,
+                                                  const struct install_params *params)
+{
+    struct set *set = set_of(handle, data);
+
+    if (set == NULL)
+        return FALSE;
+    if (params == NULL || params->size != sizeof(*params))
+        return win32_fail(ERROR_INVALID_USER_BUFFER);
+    if (params->flags != 0 || (params->flags_ex & ~(DWORD)ALLOW_EXCLUDED) != 0)
+        nth_stop("not-provided", "SetupDiSetDeviceInstallParamsW with flags 0x%x, 0x%x",
+                 params->flags, params->flags_ex);
+    set->allows_excluded = params->flags_ex != 0;
+    return TRUE;
+}
+WIN32_EXPORT("setupapi", SetupDiSetDeviceInstallParamsW, 3, FAILS_ZERO, ERROR_NOT_ENOUGH_MEMORY);
 
 static BOOL WINAPI SetupDiBuildDriverInfoList(HANDLE handle, struct devinfo_data *data, DWORD type)
 {
@@ -186,7 +226,8 @@ static BOOL WINAPI SetupDiBuildDriverInfoList(HANDLE handle, struct devinfo_data
     set->count = 0;
     for (const struct package *p = package_next(NULL); p != NULL && set->count < MAX_PACKAGES;
          p = p->next)
-        if (win32_compare(p->hardware_id, set->hardware_id) == 0)
+        if (win32_compare(p->hardware_id, set->hardware_id) == 0 &&
+            (!p->is_excluded || set->allows_excluded))
             memcpy(set->infs[set->count++], p->inf, sizeof(p->inf));
     set->has_list = true;
     nth_unlock(&machine_lock);
