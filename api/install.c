@@ -130,6 +130,21 @@ static DWORD PackagesRead(HDEVINFO Set, SP_DEVINFO_DATA *Device, PACKAGE **First
 }
 
 /*
+ * Packages for PnP devices are often marked as none that a user may select, and are in the list
+ * only with this flag (nf-setupapi-setupdibuilddriverinfolist). One that is missed is taken for
+ * absent.
+ */
+static BOOL PackagesAllowAll(HDEVINFO Set, SP_DEVINFO_DATA *Device)
+{
+    SP_DEVINSTALL_PARAMS_W Parameters = {.cbSize = sizeof(Parameters)};
+
+    if (!System.SetupDiGetDeviceInstallParamsW(Set, Device, &Parameters))
+        return FALSE;
+    Parameters.FlagsEx |= DI_FLAGSEX_ALLOWEXCLUDEDDRVS;
+    return System.SetupDiSetDeviceInstallParamsW(Set, Device, &Parameters);
+}
+
+/*
  * Windows is asked what it would take for a device that is not there: the element is never
  * registered, and goes with its set (nf-setupapi-setupdicreatedeviceinfow).
  */
@@ -149,6 +164,7 @@ static DWORD PackagesList(PACKAGE **First)
                                         &Device) &&
         System.SetupDiSetDeviceRegistryPropertyW(Set, &Device, SPDRP_HARDWAREID,
                                                  (const BYTE *)HardwareIds, sizeof(HardwareIds)) &&
+        PackagesAllowAll(Set, &Device) &&
         System.SetupDiBuildDriverInfoList(Set, &Device, SPDIT_COMPATDRIVER))
         Error = PackagesRead(Set, &Device, First);
     else

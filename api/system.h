@@ -88,8 +88,10 @@
     X(setupapi, SetupDiCreateDeviceInfoW)                                                          \
     X(setupapi, SetupDiDestroyDeviceInfoList)                                                      \
     X(setupapi, SetupDiEnumDriverInfoW)                                                            \
+    X(setupapi, SetupDiGetDeviceInstallParamsW)                                                    \
     X(setupapi, SetupDiGetDriverInfoDetailW)                                                       \
     X(setupapi, SetupDiOpenDeviceInfoW)                                                            \
+    X(setupapi, SetupDiSetDeviceInstallParamsW)                                                    \
     X(setupapi, SetupDiSetDeviceRegistryPropertyW)                                                 \
     O(setupapi, SetupSetNonInteractiveMode) /* without it Windows might ask the user something */  \
     X(setupapi, SetupUninstallOEMInfW)                                                             \

@@ -225,8 +225,8 @@ TEST(services_that_become_ready_are_waited_for)
 
 /* ---- driver packages ---- */
 
-/* The INF of this tree, of another version. */
-static void store(const char *version)
+/* The INF of this tree, of another version, with more at its end. */
+static void store_with(const char *version, const char *more)
 {
     static char text[16384], changed[16384];
     FILE *file = fopen("out/amd64/wintun.inf", "r");
@@ -236,9 +236,14 @@ static void store(const char *version)
     fclose(file);
     char *line = strstr(text, "DriverVer"), *rest = line != NULL ? strchr(line, '\n') : NULL;
     CHECK(rest != NULL);
-    snprintf(changed, sizeof(changed), "%.*sDriverVer = %s%s", (int)(line - text), text, version,
-             rest);
+    snprintf(changed, sizeof(changed), "%.*sDriverVer = %s%s%s", (int)(line - text), text, version,
+             rest, more);
     win32_package_add(changed);
+}
+
+static void store(const char *version)
+{
+    store_with(version, "");
 }
 
 TEST(older_package_is_followed_by_ours)
@@ -272,6 +277,22 @@ TEST(newer_package_is_never_replaced)
     CHECK(!IN(&api, api.f.DeleteDriver()));
     CHECK_EQ(win32_package_count(), 1); /* in use */
     DO(&api, api.f.CloseAdapter(adapter));
+    end(&api);
+}
+
+TEST(newer_package_that_no_user_may_select_is_found)
+{
+    /* nf-setupapi-setupdibuilddriverinfolist: the list for a PnP device has such packages only
+     * with DI_FLAGSEX_ALLOWEXCLUDEDDRVS */
+    struct api api;
+
+    begin(&api);
+    store_with("12/31/2098,9.9.9.9", "\n[ControlFlags]\nExcludeFromSelect = *\n");
+    WINTUN_ADAPTER_HANDLE adapter = api_create(&api, L"Demo");
+    CHECK_EQ(win32_package_count(), 1);
+    DO(&api, api.f.CloseAdapter(adapter));
+    CHECK(IN(&api, api.f.DeleteDriver()));
+    CHECK_EQ(win32_package_count(), 0);
     end(&api);
 }
 
