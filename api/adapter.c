@@ -266,29 +266,9 @@ static DWORD GuidChoose(const GUID *Requested, GUID *Guid, const GUID **Wish)
     return ERROR_SUCCESS;
 }
 
-/* Everything that comes after the device is there. */
-static DWORD AdapterFinish(WINTUN_ADAPTER_HANDLE Adapter, const WINTUN_ADAPTER_OPTIONS *Options,
-                           ULONGLONG Deadline, BOOL IsPlain)
-{
-    DWORD Error = DeviceWaitReady(Adapter->InstanceId, Deadline, &Adapter->Interface);
-
-    if (Error)
-        return Error;
-    if (Options->RequestedGUID &&
-        memcmp(Options->RequestedGUID, &Adapter->Interface.Guid, sizeof(GUID)) != 0)
-        Inform(L"Windows has chosen another GUID", Adapter->Interface.Id);
-    Error = ConnectionName(&Adapter->Interface, Options->Name);
-    if (!Error && !IsPlain)
-        Error = NetworkConfigure(&Adapter->Interface, Options, Deadline);
-    if (!Error && Options->NetworkCategory)
-        Error = NetworkCategorize(Adapter, Options->NetworkCategory);
-    if (!Error && Adapter->IsPersistent) /* last: until now a crash takes the device with it */
-        Error = DevicePersist(Adapter->Device, TRUE, Adapter->InstanceId);
-    return Error;
-}
-
+/* With the lock: nobody else may look for a name, or for what to clean up, meanwhile. */
 static DWORD AdapterMakeLocked(WINTUN_ADAPTER_HANDLE Adapter, const WINTUN_ADAPTER_OPTIONS *Options,
-                               DEVICE_OPTIONS *Made, BOOL IsPlain)
+                               DEVICE_OPTIONS *Made, ULONGLONG *Deadline)
 {
     const DWORD Timeout = Options->TimeoutMs ? Options->TimeoutMs : READY_TIMEOUT_MS;
     GUID Guid;
@@ -301,19 +281,76 @@ static DWORD AdapterMakeLocked(WINTUN_ADAPTER_HANDLE Adapter, const WINTUN_ADAPT
     if (Error)
         return Error;
     GuidFormat(&Guid, Made->Id);
-    const ULONGLONG Deadline = DeadlineAfter(Timeout);
-    Error = DeviceCreate(Made, Deadline, &Adapter->Device, Adapter->InstanceId);
+    *Deadline = DeadlineAfter(Timeout);
+    Error = DeviceCreate(Made, *Deadline, &Adapter->Device, Adapter->InstanceId);
     if (Error)
         return Error;
-    Error = AdapterFinish(Adapter, Options, Deadline, IsPlain);
-    if (Error) {
+    Error = DeviceWaitReady(Adapter->InstanceId, *Deadline, &Adapter->Interface);
+    if (Error)
+        return Error;
+    if (Options->RequestedGUID &&
+        memcmp(Options->RequestedGUID, &Adapter->Interface.Guid, sizeof(GUID)) != 0)
+        Inform(L"Windows has chosen another GUID", Adapter->Interface.Id);
+    return ConnectionName(&Adapter->Interface, Options->Name);
+}
+
+/*
+ * Without the lock: this may take long, and the device is nobody else's, since its creator lives.
+ * Persistence comes last: until then a crash takes the device with it.
+ */
+static DWORD AdapterConfigure(WINTUN_ADAPTER_HANDLE Adapter, const WINTUN_ADAPTER_OPTIONS *Options,
+                              ULONGLONG Deadline)
+{
+    DWORD Error = NetworkConfigure(&Adapter->Interface, Options, Deadline);
+
+    if (!Error && Options->NetworkCategory)
+        Error = NetworkCategorize(Adapter, Options->NetworkCategory);
+    if (!Error && Adapter->IsPersistent)
+        Error = DevicePersist(Adapter->Device, TRUE, Adapter->InstanceId);
+    return Error;
+}
+
+/* The device goes in any case: who cannot have the lock removes it without. */
+static DWORD AdapterRemoveOwn(WINTUN_ADAPTER_HANDLE Adapter)
+{
+    HANDLE Lock = NULL;
+
+    Warn(LockTake(LOCK_DEVICES, &Lock));
+    if (Adapter->IsPersistent)
+        Warn(DevicePersist(Adapter->Device, FALSE, Adapter->InstanceId));
+    const DWORD Error = DeviceRemove(Adapter->Device, Adapter->InstanceId);
+    LockRelease(Lock);
+    return Error;
+}
+
+/* All that needs a device; whatever is left of one after a failure goes. */
+static DWORD AdapterBuild(WINTUN_ADAPTER_HANDLE Adapter, const WINTUN_ADAPTER_OPTIONS *Options,
+                          DEVICE_OPTIONS *Made, BOOL IsPlain)
+{
+    ULONGLONG Deadline = 0;
+    HANDLE Lock;
+
+    DWORD Error = LockTake(LOCK_DEVICES, &Lock);
+    if (Error)
+        return Error;
+    Error = AdapterMakeLocked(Adapter, Options, Made, &Deadline);
+    if (Error && Adapter->Device) {
         FailureKeep(TRUE);
         Warn(DeviceRemove(Adapter->Device, Adapter->InstanceId));
         FailureKeep(FALSE);
-        return Error;
     }
-    Inform(L"Adapter created", Adapter->InstanceId);
-    return ERROR_SUCCESS;
+    LockRelease(Lock);
+    if (!Error && !IsPlain) {
+        Error = AdapterConfigure(Adapter, Options, Deadline);
+        if (Error) {
+            FailureKeep(TRUE);
+            Warn(AdapterRemoveOwn(Adapter));
+            FailureKeep(FALSE);
+        }
+    }
+    if (!Error)
+        Inform(L"Adapter created", Adapter->InstanceId);
+    return Error;
 }
 
 static DWORD AdapterMake(WINTUN_ADAPTER_HANDLE Adapter, const WINTUN_ADAPTER_OPTIONS *Options,
@@ -322,7 +359,6 @@ static DWORD AdapterMake(WINTUN_ADAPTER_HANDLE Adapter, const WINTUN_ADAPTER_OPT
     WCHAR Description[DESCRIPTION_CHARACTERS];
     DEVICE_OPTIONS Made = {
         .Name = Options->Name, .Description = Description, .IsPersistent = Adapter->IsPersistent};
-    HANDLE Lock;
 
     StringCopy(Description, DESCRIPTION_CHARACTERS, Options->TunnelType);
     StringAppend(Description, DESCRIPTION_CHARACTERS, L" Tunnel");
@@ -334,11 +370,7 @@ static DWORD AdapterMake(WINTUN_ADAPTER_HANDLE Adapter, const WINTUN_ADAPTER_OPT
     if (!Error)
         Error = SecurityMake(Options->SecurityDescriptor, &Made);
     if (!Error)
-        Error = LockTake(LOCK_DEVICES, &Lock);
-    if (!Error) {
-        Error = AdapterMakeLocked(Adapter, Options, &Made, IsPlain);
-        LockRelease(Lock);
-    }
+        Error = AdapterBuild(Adapter, Options, &Made, IsPlain);
     if (Made.Security)
         LocalFree(Made.Security);
     return Error;
@@ -386,19 +418,6 @@ WINTUN_ADAPTER_HANDLE WINAPI WintunCreateAdapterEx(const WINTUN_ADAPTER_OPTIONS 
 }
 
 /* ---- Closing and deleting ---- */
-
-/* The device goes in any case: who cannot have the lock removes it without. */
-static DWORD AdapterRemoveOwn(WINTUN_ADAPTER_HANDLE Adapter)
-{
-    HANDLE Lock = NULL;
-
-    Warn(LockTake(LOCK_DEVICES, &Lock));
-    if (Adapter->IsPersistent)
-        Warn(DevicePersist(Adapter->Device, FALSE, Adapter->InstanceId));
-    const DWORD Error = DeviceRemove(Adapter->Device, Adapter->InstanceId);
-    LockRelease(Lock);
-    return Error;
-}
 
 static DWORD AdapterRemoveOther(WINTUN_ADAPTER_HANDLE Adapter)
 {

@@ -561,6 +561,43 @@ TEST(ip_that_is_late_is_waited_for)
     end(&api);
 }
 
+static void wait_for_ip(void *context)
+{
+    struct api *api = context;
+
+    CHECK(api->f.CreateAdapterEx(&with_address) == NULL);
+}
+
+static void wait_for_ip_main(void *context)
+{
+    struct api *api = context;
+
+    win32_run(api->process, wait_for_ip, api);
+}
+
+TEST(waiting_for_ip_holds_up_nobody)
+{
+    /* lessons 14: what may take long is done without the lock between processes */
+    struct api api, other;
+
+    begin(&api);
+    api_begin(&other, CLIENT_ADMIN);
+    knobs((struct win32_knobs){.rows_ms = WIN32_NEVER});
+    struct nth_thread *thread = nth_spawn("waiter", wait_for_ip_main, &other);
+    nth_clock_advance(5 * SECOND);
+    nth_settle();
+    const uint64_t before = nth_clock_ns();
+    CHECK(win32_connection_exists("Demo"));
+    WINTUN_ADAPTER_HANDLE adapter = api_create(&api, L"Quick");
+    CHECK(nth_clock_ns() - before < 5 * SECOND);
+    CHECK(win32_connection_exists("Demo")); /* the other one still waits */
+    nth_join(thread);
+    CHECK(!win32_connection_exists("Demo"));
+    DO(&api, api.f.CloseAdapter(adapter));
+    api_end(&other);
+    end(&api);
+}
+
 TEST(ip_that_never_comes_is_a_timeout)
 {
     struct api api;
