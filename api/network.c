@@ -65,6 +65,14 @@ static DWORD RowWait(const CONNECTION *Interface, ADDRESS_FAMILY Family, ULONGLO
     return Error;
 }
 
+/* Until when to wait for what need not come. */
+static ULONGLONG Grace(ULONGLONG Deadline)
+{
+    const ULONGLONG Soon = DeadlineAfter(GRACE_MS);
+
+    return Soon < Deadline ? Soon : Deadline;
+}
+
 static BOOL FamilyIsNeeded(const WINTUN_ADAPTER_OPTIONS *Options, ADDRESS_FAMILY Family)
 {
     for (DWORD Index = 0; Index < Options->AddressCount; Index++)
@@ -118,21 +126,17 @@ static DWORD FamilySet(const CONNECTION *Interface, const WINTUN_ADAPTER_OPTIONS
     return Error ? Fail(Error, L"Setting MTU or metric", Interface->Id) : ERROR_SUCCESS;
 }
 
+/* *IsThere: this version of IP is; when not, that is the failure. */
 static DWORD FamilyConfigure(const CONNECTION *Interface, const WINTUN_ADAPTER_OPTIONS *Options,
-                             ADDRESS_FAMILY Family, ULONGLONG Deadline)
+                             ADDRESS_FAMILY Family, ULONGLONG Deadline, BOOL *IsThere)
 {
-    const BOOL IsNeeded = FamilyIsNeeded(Options, Family);
-    const ULONGLONG Grace = DeadlineAfter(GRACE_MS);
     MIB_IPINTERFACE_ROW Row;
 
-    DWORD Error = RowWait(Interface, Family, IsNeeded || Deadline < Grace ? Deadline : Grace, &Row);
-    if (Error) {
-        Fail(Error, Family == AF_INET ? L"Waiting for IPv4" : L"Waiting for IPv6", Interface->Id);
-        if (IsNeeded)
-            return Error;
-        Warn(Error);
-        return ERROR_SUCCESS;
-    }
+    DWORD Error = RowWait(Interface, Family, Deadline, &Row);
+    *IsThere = !Error;
+    if (Error)
+        return Fail(Error, Family == AF_INET ? L"Waiting for IPv4" : L"Waiting for IPv6",
+                    Interface->Id);
     Error = FamilySet(Interface, Options, &Row);
     for (DWORD Index = 0; Index < Options->AddressCount && !Error; Index++)
         if (Options->Addresses[Index].Family == Family)
@@ -141,16 +145,31 @@ static DWORD FamilyConfigure(const CONNECTION *Interface, const WINTUN_ADAPTER_O
     return Error;
 }
 
+/*
+ * A version of IP that has an address to take must come. Without addresses one of the two must:
+ * that IPv4 is late is no sign that it will not come, while IPv6 may well be turned off.
+ */
 DWORD NetworkConfigure(const CONNECTION *Interface, const WINTUN_ADAPTER_OPTIONS *Options,
                        ULONGLONG Deadline)
 {
-    DWORD Error = SystemNeed(Module_iphlpapi);
+    const BOOL Needs4 = FamilyIsNeeded(Options, AF_INET),
+               Needs6 = FamilyIsNeeded(Options, AF_INET6);
+    BOOL Has4, Has6;
 
-    if (!Error)
-        Error = FamilyConfigure(Interface, Options, AF_INET, Deadline);
-    if (!Error)
-        Error = FamilyConfigure(Interface, Options, AF_INET6, Deadline);
-    return Error;
+    DWORD Error = SystemNeed(Module_iphlpapi);
+    if (Error)
+        return Error;
+    Error = FamilyConfigure(Interface, Options, AF_INET,
+                            Needs6 && !Needs4 ? Grace(Deadline) : Deadline, &Has4);
+    if (Error && (Has4 || Needs4))
+        return Error;
+    Warn(Error);
+    Error = FamilyConfigure(Interface, Options, AF_INET6,
+                            Needs6 || !Has4 ? Deadline : Grace(Deadline), &Has6);
+    if (Error && (Has6 || Needs6 || !Has4))
+        return Error;
+    Warn(Error);
+    return ERROR_SUCCESS;
 }
 
 /* ---- COM on a thread of our own ---- */

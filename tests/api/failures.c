@@ -561,6 +561,33 @@ TEST(ip_that_is_late_is_waited_for)
     end(&api);
 }
 
+TEST(ip_is_waited_for_without_an_address_as_well)
+{
+    /* wintun.h, WintunCreateAdapterEx: IPv4 is bound, and all that was asked for is set */
+    static const WINTUN_ADAPTER_OPTIONS options = {.Size = sizeof(options),
+                                                   .Name = L"Demo",
+                                                   .TunnelType = L"Example",
+                                                   .Mtu = 1420,
+                                                   .Metric = 5};
+    uint32_t mtu, metric, dad;
+    struct api api;
+
+    begin(&api);
+    knobs((struct win32_knobs){.rows_ms = 8000});
+    WINTUN_ADAPTER_HANDLE adapter = IN(&api, api.f.CreateAdapterEx(&options));
+    CHECK(adapter != NULL);
+    CHECK(win32_ip_row(api_luid(&api, adapter), false, &mtu, &metric, &dad));
+    CHECK_EQ(mtu, 1420);
+    CHECK_EQ(metric, 5);
+    CHECK_EQ(log_count(WINTUN_LOG_WARN), 0);
+    DO(&api, api.f.CloseAdapter(adapter));
+    knobs((struct win32_knobs){.rows_ms = WIN32_NEVER});
+    CHECK(IN(&api, api.f.CreateAdapterEx(&options)) == NULL);
+    CHECK_EQ(api.error, TIMEOUT);
+    CHECK_EQ(log_count(WINTUN_LOG_ERR), 1);
+    end(&api);
+}
+
 static void wait_for_ip(void *context)
 {
     struct api *api = context;
