@@ -266,6 +266,21 @@ static DWORD GuidChoose(const GUID *Requested, GUID *Guid, const GUID **Wish)
     return ERROR_SUCCESS;
 }
 
+/* A driver of version 0.14 has no device of its own and keeps to the default, which would go
+ * unnoticed. Whether the descriptor admits this program is another matter. */
+static DWORD SecurityExpect(const CONNECTION *Interface)
+{
+    HANDLE Device;
+
+    const DWORD Error = AdapterOpenDevice(Interface, GENERIC_READ, &Device);
+    if (!Error)
+        CloseHandle(Device);
+    if (Error == ERROR_FILE_NOT_FOUND || Error == ERROR_PATH_NOT_FOUND)
+        return Fail(ERROR_NOT_SUPPORTED, L"Giving the driver that is running a security descriptor",
+                    Interface->Id);
+    return ERROR_SUCCESS;
+}
+
 /* With the lock: nobody else may look for a name, or for what to clean up, meanwhile. */
 static DWORD AdapterMakeLocked(WINTUN_ADAPTER_HANDLE Adapter, const WINTUN_ADAPTER_OPTIONS *Options,
                                DEVICE_OPTIONS *Made, ULONGLONG *Deadline)
@@ -291,7 +306,9 @@ static DWORD AdapterMakeLocked(WINTUN_ADAPTER_HANDLE Adapter, const WINTUN_ADAPT
     if (Options->RequestedGUID &&
         memcmp(Options->RequestedGUID, &Adapter->Interface.Guid, sizeof(GUID)) != 0)
         Inform(L"Windows has chosen another GUID", Adapter->Interface.Id);
-    return ConnectionName(&Adapter->Interface, Options->Name);
+    if (Made->Security)
+        Error = SecurityExpect(&Adapter->Interface);
+    return Error ? Error : ConnectionName(&Adapter->Interface, Options->Name);
 }
 
 /*

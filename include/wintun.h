@@ -268,7 +268,8 @@ typedef struct {
  * NULL on failure, and nothing is left behind. Beside the errors of WintunCreateAdapter:
  * ERROR_INVALID_PARAMETER, ERROR_INVALID_SECURITY_DESCR, ERROR_ALREADY_EXISTS,
  * ERROR_OLD_WIN_VERSION (persistent adapters need Windows 8.1), ERROR_NOT_SUPPORTED (this Windows
- * does not let the category be set), ERROR_TIMEOUT (also when Windows has recognised no network in
+ * does not let the category be set, or the driver that is running, of version 0.14, knows no
+ * security descriptors), ERROR_TIMEOUT (also when Windows has recognised no network in
  * time), or what setting an address, MTU or metric returned.
  */
 typedef WINTUN_ADAPTER_HANDLE(WINAPI WINTUN_CREATE_ADAPTER_EX_FUNC)(

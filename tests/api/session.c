@@ -207,6 +207,36 @@ TEST(descriptor_gives_a_user_a_session)
     api_shutdown();
 }
 
+TEST(descriptor_that_the_driver_does_not_know_is_refused)
+{
+    /* wintun.h: a field that is not known is refused, never ignored. A driver of version 0.14 has
+     * only NDIS's device, so that of the adapter is not found. */
+    static const WINTUN_ADAPTER_OPTIONS options = {.Size = sizeof(options),
+                                                   .Name = L"Demo",
+                                                   .TunnelType = L"Example",
+                                                   .SecurityDescriptor =
+                                                       L"O:BAD:P(A;;GA;;;SY)(A;;GRGW;;;BU)"};
+    struct api api;
+
+    api_boot(SERIAL(1));
+    api_begin(&api, CLIENT_ADMIN);
+    DO(&api, api.f.CloseAdapter(api_create(&api, L"Demo"))); /* the package is in the store now */
+    log_clear();
+    win32_fault_arm("CreateFileW", 1, FILE_NOT_FOUND);
+    CHECK(IN(&api, api.f.CreateAdapterEx(&options)) == NULL);
+    CHECK_EQ(api.error, NOT_SUPPORTED);
+    CHECK_EQ(log_count(WINTUN_LOG_ERR), 1);
+    CHECK_EQ(win32_node_count("SWD\\Wintun", false), 0);
+    /* one that admits somebody else only is taken */
+    WINTUN_ADAPTER_OPTIONS others = options;
+    others.SecurityDescriptor = L"O:BAD:P(A;;GRGW;;;IU)";
+    WINTUN_ADAPTER_HANDLE adapter = IN(&api, api.f.CreateAdapterEx(&others));
+    CHECK(adapter != NULL);
+    DO(&api, api.f.CloseAdapter(adapter));
+    api_end(&api);
+    api_shutdown();
+}
+
 /* ---- packets ---- */
 
 TEST(packets_are_the_same_on_both_sides)
