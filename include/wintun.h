@@ -80,10 +80,11 @@ typedef struct WINTUN_SESSION *WINTUN_SESSION_HANDLE;
  *                                    code of its own: the text has problem code and status
  *   ERROR_TIMEOUT                    Windows did not bring up the device, or its interface, in time
  *   ERROR_DUP_NAME                   a thousand adapters of that name exist
- *   EPT_S_NOT_REGISTERED, RPC_S_SERVER_UNAVAILABLE and their like   Windows' services are not
- * ready, as early after its start: try again or what Windows refused the driver package for, such
- * as ERROR_NO_CATALOG_FOR_OEM_INF and ERROR_DRIVER_STORE_ADD_FAILED (not signed, or not by one whom
- * this Windows trusts).
+ *   EPT_S_NOT_REGISTERED and others of RPC   Windows' services are not ready, as early after its
+ *                                    start: try again
+ *   ERROR_NO_CATALOG_FOR_OEM_INF, ERROR_DRIVER_STORE_ADD_FAILED and others   Windows refused the
+ *                                    driver package: it is not signed, or not by one whom this
+ *                                    Windows trusts
  */
 typedef WINTUN_ADAPTER_HANDLE(WINAPI WINTUN_CREATE_ADAPTER_FUNC)(LPCWSTR Name, LPCWSTR TunnelType,
                                                                  const GUID *RequestedGUID);
