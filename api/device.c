@@ -151,15 +151,18 @@ LONG DeviceProblemStatus(DEVINST Instance)
     return Status;
 }
 
+/* Not by its exit code: a program may well end with 259, which is that of one that runs
+ * (nf-processthreadsapi-getexitcodeprocess). An ended process is found as long as somebody has a
+ * handle to it. */
 static BOOL CreatorIsAlive(const CREATOR *Creator)
 {
     FILETIME Created, Exited, Kernel, User;
-    DWORD Code;
 
-    HANDLE Process = OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, FALSE, Creator->ProcessId);
+    HANDLE Process =
+        OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION | SYNCHRONIZE, FALSE, Creator->ProcessId);
     if (!Process)
         return GetLastError() != ERROR_INVALID_PARAMETER; /* that there is none; else: in doubt */
-    const BOOL IsDead = (GetExitCodeProcess(Process, &Code) && Code != STILL_ACTIVE) ||
+    const BOOL IsDead = WaitForSingleObject(Process, 0) == WAIT_OBJECT_0 ||
                         (GetProcessTimes(Process, &Created, &Exited, &Kernel, &User) &&
                          (Created.dwLowDateTime != Creator->CreationTime.dwLowDateTime ||
                           Created.dwHighDateTime != Creator->CreationTime.dwHighDateTime));

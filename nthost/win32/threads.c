@@ -205,14 +205,15 @@ static bool may_open(const struct win32_process *from, const struct win32_proces
 enum { PROCESS_QUERY_LIMITED_INFORMATION = 0x1000 };
 
 /* Beside processes that run Windows code nobody is found: ERROR_INVALID_PARAMETER, as for an
- * identifier that is not in use. */
+ * identifier that is not in use. One that has ended is found until the test destroys it, which
+ * stands for somebody who has a handle to it ("Terminating a Process"). */
 static HANDLE WINAPI OpenProcess(DWORD access, BOOL inherit, DWORD id)
 {
     struct win32_process *process = win32_process_first(NULL);
     HANDLE handle = NULL;
 
     (void)inherit;
-    while (process != NULL && (win32_process_id(process) != id || win32_process_is_dead(process)))
+    while (process != NULL && win32_process_id(process) != id)
         process = win32_process_first(process);
     if (process == NULL || !may_open(win32_here(), process)) {
         win32_fail(process == NULL ? ERROR_INVALID_PARAMETER : ERROR_ACCESS_DENIED);
@@ -255,20 +256,6 @@ static BOOL WINAPI GetProcessTimes(HANDLE handle, FILETIME *created, FILETIME *e
     return TRUE;
 }
 WIN32_EXPORT("kernel32", GetProcessTimes, 5, FAILS_ZERO, ERROR_ACCESS_DENIED);
-
-static BOOL WINAPI GetExitCodeProcess(HANDLE handle, DWORD *code)
-{
-    enum { STILL_ACTIVE = 259 };
-    NTSTATUS status;
-    struct nth_process *process = process_of(handle, &status);
-
-    if (process == NULL)
-        return FALSE;
-    *code = nth_process_is_dead(process) ? 1 : STILL_ACTIVE;
-    nth_object_release(process);
-    return TRUE;
-}
-WIN32_EXPORT("kernel32", GetExitCodeProcess, 2, FAILS_ZERO, ERROR_ACCESS_DENIED);
 
 enum { MACHINE_UNKNOWN = 0, MACHINE_AMD64 = 0x8664 };
 

@@ -147,6 +147,31 @@ TEST(persistent_adapter_outlives_its_process)
     api_shutdown();
 }
 
+TEST(creator_that_has_ended_is_dead_though_its_process_object_is_held)
+{
+    /* "Terminating a Process": the object stays until its last handle is closed; it is signalled.
+     * wintun.h, WintunDeleteDriver: removes adapters that no running process owns */
+    const WINTUN_ADAPTER_OPTIONS options = {.Size = sizeof(options),
+                                            .Flags = WINTUN_ADAPTER_PERSISTENT,
+                                            .Name = L"Demo",
+                                            .TunnelType = L"Example"};
+    struct api api, next;
+
+    api_boot(SERIAL(1));
+    api_begin(&api, CLIENT_ADMIN);
+    api_begin(&next, CLIENT_ADMIN);
+    CHECK(IN(&api, api.f.CreateAdapterEx(&options)) != NULL);
+    CHECK(!IN(&next, next.f.DeleteDriver())); /* the creator runs */
+    CHECK_EQ(win32_node_count("SWD\\Wintun", true), 1);
+    win32_process_kill(api.process);
+    CHECK(IN(&next, next.f.DeleteDriver()));
+    CHECK_EQ(win32_node_count("SWD\\Wintun", false), 0);
+    win32_thread_end(api.thread);
+    win32_process_destroy(api.process);
+    api_end(&next);
+    api_shutdown();
+}
+
 /* ---- killed at any step ---- */
 
 static void create_and_close(void *context)
