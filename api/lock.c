@@ -25,6 +25,17 @@ DWORD SecurityForObjects(SECURITY_ATTRIBUTES *Attributes)
     return Fail(GetLastError(), L"Making a security descriptor", NULL);
 }
 
+/*
+ * Who is not elevated may not make the administrators an owner, nor give away a label above its
+ * own, and Windows may look at that (nf-wdm-seassignsecurity) before it looks at the boundary.
+ */
+static DWORD FailObject(DWORD Error, LPCWSTR Step, LPCWSTR Object)
+{
+    if (Error == ERROR_INVALID_OWNER || Error == ERROR_PRIVILEGE_NOT_HELD)
+        Error = ERROR_ACCESS_DENIED;
+    return Fail(Error, Step, Object);
+}
+
 static DWORD NamespaceOpenLocked(SECURITY_ATTRIBUTES *Attributes, HANDLE Boundary)
 {
     /* It may vanish between the two calls when another process ends. */
@@ -40,7 +51,7 @@ static DWORD NamespaceOpenLocked(SECURITY_ATTRIBUTES *Attributes, HANDLE Boundar
         if (GetLastError() != ERROR_PATH_NOT_FOUND)
             break;
     }
-    return Fail(GetLastError(), L"Opening the private namespace", BRAND_NAMESPACE);
+    return FailObject(GetLastError(), L"Opening the private namespace", BRAND_NAMESPACE);
 }
 
 static DWORD NamespaceNeedLocked(SECURITY_ATTRIBUTES *Attributes)
@@ -80,7 +91,7 @@ DWORD LockTake(LOCK Lock, HANDLE *Taken)
     if (!Error) {
         Mutex = CreateMutexW(&Attributes, FALSE, Names[Lock]);
         if (!Mutex)
-            Error = Fail(GetLastError(), L"Creating a mutex", Names[Lock]);
+            Error = FailObject(GetLastError(), L"Creating a mutex", Names[Lock]);
     }
     ReleaseSRWLockExclusive(&Guard);
     LocalFree(Attributes.lpSecurityDescriptor);

@@ -536,6 +536,25 @@ TEST(program_that_is_not_elevated_is_refused)
     api_shutdown();
 }
 
+TEST(owner_and_label_that_may_not_be_given_mean_not_elevated)
+{
+    /* nf-wdm-seassignsecurity: STATUS_INVALID_OWNER, STATUS_PRIVILEGE_NOT_HELD; wintun.h: who is
+     * not elevated gets ERROR_ACCESS_DENIED */
+    static const DWORD errors[] = {1307, 1314};
+
+    api_boot(SERIAL(1));
+    for (size_t i = 0; i < ARRAYSIZE(errors); i++) {
+        struct api api;
+        api_begin_cold(&api, CLIENT_ADMIN);
+        win32_fault_arm("CreatePrivateNamespaceW", 1, errors[i]);
+        CHECK(IN(&api, api.f.CreateAdapter(L"Demo", L"Example", NULL)) == NULL);
+        CHECK(win32_fault_fired() != NULL);
+        CHECK_EQ(api.error, ACCESS_DENIED);
+        api_end(&api);
+    }
+    api_shutdown();
+}
+
 /* ---- TCP/IP ---- */
 
 static const WINTUN_ADDRESS address = {.Family = 2, .PrefixLength = 24, .Address = {10, 7, 0, 1}};
