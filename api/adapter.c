@@ -43,17 +43,20 @@ static DWORD AdapterRank(const DEVICE *Device)
     return Device->IsPersistent ? 2 : 1;
 }
 
+/* A device that cannot be read stands in nobody's way, but when there is no other of the name it
+ * may be the one. */
 static DWORD AdapterFind(LPCWSTR Name, WCHAR *InstanceId)
 {
-    DWORD Best = 0;
+    DWORD Best = 0, First = ERROR_SUCCESS;
     WCHAR *List;
     DEVICE Device;
 
     DWORD Error = DeviceList(&List);
     if (Error)
         return Error;
-    for (LPCWSTR Id = List; *Id && !Error; Id += StringLength(Id) + 1) {
+    for (LPCWSTR Id = List; *Id; Id += StringLength(Id) + 1) {
         Error = DeviceRead(Id, &Device);
+        FailureFirst(&First, Error);
         if (!Error && Device.IsOurs && Device.IsPresent && StringEqual(Device.Name, Name) &&
             AdapterRank(&Device) > Best) {
             Best = AdapterRank(&Device);
@@ -61,9 +64,12 @@ static DWORD AdapterFind(LPCWSTR Name, WCHAR *InstanceId)
         }
     }
     MemoryFree(List);
-    if (!Error && !Best)
-        Error = Fail(ERROR_NOT_FOUND, L"Looking for the adapter", Name);
-    return Error;
+    Error = FailureDone(First);
+    if (Best) {
+        Warn(Error);
+        return ERROR_SUCCESS;
+    }
+    return Error ? Error : Fail(ERROR_NOT_FOUND, L"Looking for the adapter", Name);
 }
 
 static DWORD AdapterOpen(LPCWSTR Name, WINTUN_ADAPTER_HANDLE *Result)
@@ -209,8 +215,8 @@ static DWORD GuidRandom(GUID *Guid)
     return Error;
 }
 
-/* Removes what our creators that have gone have left of this name; refuses a second persistent one.
- */
+/* Removes what our creators that have gone have left of this name; refuses a second persistent one,
+ * and does not let what cannot be read prevent anything else. */
 static DWORD NameClear(const WINTUN_ADAPTER_OPTIONS *Options)
 {
     WCHAR *List;
@@ -221,6 +227,11 @@ static DWORD NameClear(const WINTUN_ADAPTER_OPTIONS *Options)
         return Error;
     for (LPCWSTR Id = List; *Id && !Error; Id += StringLength(Id) + 1) {
         Error = DeviceRead(Id, &Device);
+        if (Error && !(Options->Flags & WINTUN_ADAPTER_PERSISTENT)) {
+            Warn(Error);
+            Error = ERROR_SUCCESS;
+            continue;
+        }
         if (Error || !Device.IsOurs || !StringEqual(Device.Name, Options->Name))
             continue;
         if (DeviceIsStale(&Device)) {
@@ -248,8 +259,10 @@ static DWORD GuidChoose(const GUID *Requested, GUID *Guid, const GUID **Wish)
         return GuidRandom(Guid);
     GuidFormat(Requested, InstanceId + StringLength(InstanceId));
     const DWORD Error = DeviceRead(InstanceId, &Device);
-    if (Error)
-        return Error;
+    if (Error) { /* it is only a wish */
+        Warn(Error);
+        return GuidRandom(Guid);
+    }
     if (DeviceIsStale(&Device)) {
         Inform(L"Removing what a program has left", InstanceId);
         const DWORD Removed = DeviceTakeAway(&Device);
@@ -634,6 +647,8 @@ static BOOL AdapterShow(const DEVICE *Device, WINTUN_ADAPTER_CALLBACK Callback, 
 
 static DWORD AdapterEnumerate(WINTUN_ADAPTER_CALLBACK Callback, void *Context)
 {
+    DWORD First = ERROR_SUCCESS;
+    BOOL IsOver = FALSE;
     WCHAR *List;
     DEVICE Device;
 
@@ -646,13 +661,18 @@ static DWORD AdapterEnumerate(WINTUN_ADAPTER_CALLBACK Callback, void *Context)
         Error = DeviceList(&List);
     if (Error)
         return Error;
-    for (LPCWSTR Id = List; *Id && !Error; Id += StringLength(Id) + 1) {
+    for (LPCWSTR Id = List; *Id && !IsOver; Id += StringLength(Id) + 1) {
         Error = DeviceRead(Id, &Device);
-        if (!Error && Device.IsOurs && !AdapterShow(&Device, Callback, Context))
-            break;
+        FailureFirst(&First, Error);
+        if (!Error && Device.IsOurs)
+            IsOver = !AdapterShow(&Device, Callback, Context);
     }
     MemoryFree(List);
-    return Error;
+    Error = FailureDone(First);
+    if (!IsOver)
+        return Error;
+    Warn(Error);
+    return ERROR_SUCCESS;
 }
 
 BOOL WINAPI WintunEnumAdapters(WINTUN_ADAPTER_CALLBACK Callback, void *Context)

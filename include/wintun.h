@@ -310,7 +310,8 @@ typedef BOOL(CALLBACK *WINTUN_ADAPTER_CALLBACK)(const WINTUN_ADAPTER_INFO *Info,
 
 /*
  * Calls Callback for each adapter that this library has created in any process. TRUE when all were
- * shown or Callback has ended it. The caller needs no privilege. FALSE: what Windows says.
+ * shown or Callback has ended it. The caller needs no privilege. FALSE: what Windows says to one
+ * that it cannot tell about; the others have been shown all the same.
  */
 typedef BOOL(WINAPI WINTUN_ENUM_ADAPTERS_FUNC)(WINTUN_ADAPTER_CALLBACK Callback, void *Context);
 

@@ -223,6 +223,49 @@ TEST(services_that_become_ready_are_waited_for)
     end(&api);
 }
 
+static BOOL CALLBACK count_shown(const WINTUN_ADAPTER_INFO *info, void *context)
+{
+    (void)info;
+    ++*(unsigned *)context;
+    return TRUE;
+}
+
+TEST(device_that_cannot_be_read_is_in_nobodys_way)
+{
+    /* wintun.h: WintunOpenAdapter, WintunEnumAdapters; lessons 11, go:2e98846: no result is never
+     * without an error */
+    static const LPCWSTR names[] = {L"One", L"Two"};
+    enum { CR_FAILURE = 0x13 };
+    WINTUN_ADAPTER_HANDLE adapters[2];
+    struct api api;
+
+    begin(&api);
+    for (int i = 0; i < 2; i++)
+        adapters[i] = api_create(&api, names[i]);
+    log_clear();
+    for (unsigned bad = 1; bad <= 2; bad++) { /* which of the two it is */
+        unsigned found = 0, shown = 0;
+        for (int i = 0; i < 2; i++) {
+            win32_fault_arm("CM_Get_DevNode_Status", bad, CR_FAILURE);
+            WINTUN_ADAPTER_HANDLE opened = IN(&api, api.f.OpenAdapter(names[i]));
+            found += opened != NULL;
+            CHECK(opened != NULL || (api.error != SUCCESS && api.error != NOT_FOUND));
+            DO(&api, api.f.CloseAdapter(opened));
+        }
+        CHECK_EQ(found, 1);
+        win32_fault_arm("CM_Get_DevNode_Status", bad, CR_FAILURE);
+        CHECK(!IN(&api, api.f.EnumAdapters(count_shown, &shown)));
+        CHECK_EQ(shown, 1);
+        CHECK_EQ(log_count(WINTUN_LOG_ERR), 2 * bad);
+        win32_fault_arm("CM_Get_DevNode_Status", bad, CR_FAILURE);
+        DO(&api, api.f.CloseAdapter(api_create(&api, L"Three")));
+    }
+    win32_fault_arm(NULL, 0, 0);
+    for (int i = 0; i < 2; i++)
+        DO(&api, api.f.CloseAdapter(adapters[i]));
+    end(&api);
+}
+
 /* ---- driver packages ---- */
 
 /* The INF of this tree, of another version, with more at its end. */
