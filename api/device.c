@@ -263,6 +263,13 @@ BOOL DeviceIsStale(const DEVICE *Device)
            (!Device->IsPresent || (!Device->IsCreatorAlive && !Device->IsPersistent));
 }
 
+/* No device yet, or none any more; the page does not say with which. */
+static BOOL ListIsEmpty(CONFIGRET Result)
+{
+    return Result == CR_NO_SUCH_VALUE || Result == CR_NO_SUCH_REGISTRY_KEY ||
+           Result == CR_INVALID_DATA;
+}
+
 /* One attempt; CR_BUFFER_SMALL when the list has grown between the two calls. */
 static CONFIGRET DeviceListOnce(WCHAR **List)
 {
@@ -270,8 +277,7 @@ static CONFIGRET DeviceListOnce(WCHAR **List)
 
     CONFIGRET Result = System.CM_Get_Device_ID_List_SizeW(&Characters, BRAND_INSTANCES,
                                                           CM_GETIDLIST_FILTER_ENUMERATOR);
-    if (Result == CR_NO_SUCH_VALUE || Result == CR_NO_SUCH_REGISTRY_KEY ||
-        Result == CR_INVALID_DATA) /* no device yet, ever; the page does not say with which */
+    if (ListIsEmpty(Result))
         Characters = 0;
     else if (Result != CR_SUCCESS)
         return Result;
@@ -282,6 +288,10 @@ static CONFIGRET DeviceListOnce(WCHAR **List)
         return CR_SUCCESS;
     Result = System.CM_Get_Device_ID_ListW(BRAND_INSTANCES, *List, Characters,
                                            CM_GETIDLIST_FILTER_ENUMERATOR);
+    if (ListIsEmpty(Result)) { /* the last one has gone since */
+        **List = 0;
+        return CR_SUCCESS;
+    }
     if (Result != CR_SUCCESS) {
         MemoryFree(*List);
         *List = NULL;

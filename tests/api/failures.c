@@ -266,6 +266,23 @@ TEST(device_that_cannot_be_read_is_in_nobodys_way)
     end(&api);
 }
 
+TEST(last_device_may_go_while_devices_are_listed)
+{
+    /* nf-cfgmgr32-cm_get_device_id_listw; wintun.h, WintunEnumAdapters: all were shown */
+    enum { CR_NO_SUCH_VALUE = 0x25 };
+    unsigned shown = 0;
+    struct api api;
+
+    begin(&api);
+    WINTUN_ADAPTER_HANDLE adapter = api_create(&api, L"Demo");
+    win32_fault_arm("CM_Get_Device_ID_ListW", 1, CR_NO_SUCH_VALUE);
+    CHECK(IN(&api, api.f.EnumAdapters(count_shown, &shown)));
+    CHECK_EQ(shown, 0);
+    CHECK(win32_fault_fired() != NULL);
+    DO(&api, api.f.CloseAdapter(adapter));
+    end(&api);
+}
+
 /* ---- driver packages ---- */
 
 /* The INF of this tree, of another version, with more at its end. */
