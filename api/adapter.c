@@ -8,6 +8,7 @@
 #include "private.h"
 
 #define DESCRIPTION_CHARACTERS (NAME_CHARACTERS + 8) /* with " Tunnel" */
+#define OPTIONS_MAXIMUM        4096 /* no version of the structure will be larger: not a size */
 
 static DWORD Invalid(LPCWSTR What)
 {
@@ -134,7 +135,7 @@ static DWORD AddressCheck(const WINTUN_ADDRESS *Address, DWORD Mtu)
 
 static DWORD OptionsCheck(const WINTUN_ADAPTER_OPTIONS *Options)
 {
-    if (!Options || Options->Size < sizeof(*Options))
+    if (!Options || Options->Size < sizeof(*Options) || Options->Size > OPTIONS_MAXIMUM)
         return Invalid(L"Size");
     if (!IsZero((const BYTE *)(Options + 1), Options->Size - sizeof(*Options)) || Options->Reserved)
         return Invalid(L"a field that this version does not know");

@@ -7,6 +7,7 @@
 #include "api.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 
 enum { CAPACITY = 0x20000, INVALID_SECURITY_DESCR = 1338 };
 
@@ -147,6 +148,31 @@ TEST(bad_options_are_refused)
     bad.AddressCount = 1;
     bad.Mtu = 1279;
     refuse_options(&api, "IPv6 with an MTU under 1280", bad, INVALID_PARAMETER);
+    end(&api);
+}
+
+TEST(size_that_is_none_is_not_believed)
+{
+    /* wintun.h, "Structures that a caller fills": what lies behind is read only as far as a size
+     * can go; here zeroes up to the end of what there is */
+    enum { PAGE = 4096 };
+    struct api api;
+
+    begin(&api);
+    char *pages =
+        mmap(NULL, (size_t)3 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(pages != MAP_FAILED);
+    CHECK(mprotect(pages + 2 * PAGE, PAGE, PROT_NONE) == 0);
+    WINTUN_ADAPTER_OPTIONS *options = (void *)pages;
+    *options = good;
+    options->Size = 0xCCCCCCCC;
+    CHECK(IN(&api, api.f.CreateAdapterEx(options)) == NULL);
+    expect_error(&api, "Size", INVALID_PARAMETER);
+    options->Size = 4096; /* of a later version, which asks for nothing that this one lacks */
+    WINTUN_ADAPTER_HANDLE adapter = IN(&api, api.f.CreateAdapterEx(options));
+    CHECK(adapter != NULL);
+    DO(&api, api.f.CloseAdapter(adapter));
+    munmap(pages, (size_t)3 * PAGE);
     end(&api);
 }
 
