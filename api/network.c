@@ -243,12 +243,11 @@ static HRESULT ConnectionCategorize(INetworkConnection *Connection, const COM_JO
     INetwork *Network = NULL;
     GUID Adapter;
 
-    HRESULT Result = INetworkConnection_GetAdapterId(Connection, &Adapter);
-    if (FAILED(Result))
-        return Result;
-    if (memcmp(&Adapter, &Job->Guid, sizeof(Adapter)) != 0)
+    /* One that has just gone cannot say whose it was; ours is looked for again. */
+    if (FAILED(INetworkConnection_GetAdapterId(Connection, &Adapter)) ||
+        memcmp(&Adapter, &Job->Guid, sizeof(Adapter)) != 0)
         return S_FALSE;
-    Result = INetworkConnection_GetNetwork(Connection, &Network);
+    HRESULT Result = INetworkConnection_GetNetwork(Connection, &Network);
     if (FAILED(Result))
         return Result;
     Result = INetwork_SetCategory(Network, Job->Category == WINTUN_NETWORK_PRIVATE
@@ -284,8 +283,10 @@ static DWORD CategoryWork(COM_JOB *Job)
 
     HRESULT Result = System.CoCreateInstance(&ClassNetworks, NULL, CLSCTX_ALL, &InterfaceNetworks,
                                              (void **)&Manager);
-    if (FAILED(Result))
+    if (Result == REGDB_E_CLASSNOTREG || Result == E_NOINTERFACE)
         return ERROR_NOT_SUPPORTED; /* no network list on this Windows */
+    if (FAILED(Result))
+        return ErrorFromResult(Result); /* such as a service that is not ready */
     for (;;) {
         Result = NetworksCategorize(Manager, Job);
         if (Result != S_FALSE || GetTickCount64() >= Job->Deadline)

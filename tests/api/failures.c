@@ -718,6 +718,50 @@ TEST(ip_that_never_comes_is_a_timeout)
     end(&api);
 }
 
+/* ---- the category of the network ---- */
+
+TEST(network_list_that_is_absent_is_told_from_one_that_is_not_ready)
+{
+    /* nf-combaseapi-cocreateinstance: REGDB_E_CLASSNOTREG; wintun.h, WintunCreateAdapterEx:
+     * ERROR_NOT_SUPPORTED is for a Windows that cannot set the category */
+    static const struct {
+        DWORD injected, error;
+    } cases[] = {{0x80040154, NOT_SUPPORTED}, {SERVER_UNAVAILABLE, SERVER_UNAVAILABLE}};
+    static const WINTUN_ADAPTER_OPTIONS options = {.Size = sizeof(options),
+                                                   .Name = L"Demo",
+                                                   .TunnelType = L"Example",
+                                                   .NetworkCategory = WINTUN_NETWORK_PRIVATE};
+    struct api api;
+
+    begin(&api);
+    for (size_t i = 0; i < ARRAYSIZE(cases); i++) {
+        win32_fault_arm("CoCreateInstance", 1, cases[i].injected);
+        CHECK(IN(&api, api.f.CreateAdapterEx(&options)) == NULL);
+        CHECK_EQ(api.error, cases[i].error);
+        CHECK_EQ(win32_node_count("SWD\\Wintun", false), 0);
+    }
+    end(&api);
+}
+
+TEST(connection_that_has_just_gone_does_not_end_the_search_for_ours)
+{
+    /* wintun.h, WINTUN_ADAPTER_OPTIONS.NetworkCategory */
+    static const WINTUN_ADAPTER_OPTIONS options = {.Size = sizeof(options),
+                                                   .Name = L"Demo",
+                                                   .TunnelType = L"Example",
+                                                   .NetworkCategory = WINTUN_NETWORK_PRIVATE};
+    struct api api;
+
+    begin(&api);
+    win32_fault_arm("GetAdapterId", 1, 0);
+    WINTUN_ADAPTER_HANDLE adapter = IN(&api, api.f.CreateAdapterEx(&options));
+    CHECK(win32_fault_fired() != NULL);
+    CHECK(adapter != NULL);
+    CHECK_EQ(win32_network_category(api_instance(&api, 0)), 1);
+    DO(&api, api.f.CloseAdapter(adapter));
+    end(&api);
+}
+
 TEST(missing_function_of_windows_is_named)
 {
     /* wintun.h: ERROR_PROC_NOT_FOUND, ERROR_MOD_NOT_FOUND */

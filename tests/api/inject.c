@@ -152,9 +152,8 @@ static DWORD error_of(const char *function, DWORD error)
         DWORD error;
     } others[] = {
         {"HeapAlloc", NOT_ENOUGH_MEMORY},
-        {"BCryptGenRandom", 6},              /* STATUS_INVALID_HANDLE, as an error */
-        {"SetEvent", TIMEOUT},               /* in a callback: who waits is not woken */
-        {"CoCreateInstance", NOT_SUPPORTED}, /* this Windows has no network list */
+        {"BCryptGenRandom", 6}, /* STATUS_INVALID_HANDLE, as an error */
+        {"SetEvent", TIMEOUT},  /* in a callback: who waits is not woken */
     };
 
     for (size_t i = 0; i < ARRAYSIZE(others); i++)
