@@ -567,6 +567,8 @@ static DWORD AdapterStatistics(WINTUN_ADAPTER_HANDLE Adapter, WINTUN_STATISTICS 
             MemoryFree(Path);
             Error = ERROR_NOT_SUPPORTED;
         }
+    } else if (Error == ERROR_HANDLE_EOF) { /* it has gone since it was opened */
+        Error = ERROR_FILE_NOT_FOUND;
     }
     if (Error)
         return Fail(Error, L"Asking the driver", Adapter->InstanceId);

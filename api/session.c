@@ -260,6 +260,14 @@ static DWORD SessionOpen(const struct WINTUN_ADAPTER *Adapter, HANDLE *Device)
     return Error;
 }
 
+/* What the driver says of an adapter that goes while it is being asked: of its own device
+ * STATUS_FILE_FORCED_CLOSED, of NDIS's NDIS_STATUS_ADAPTER_NOT_READY, whose code Windows takes for
+ * that of another error. */
+static DWORD ErrorOfRegistration(DWORD Error)
+{
+    return Error == ERROR_HANDLE_EOF || Error == ERROR_NOT_SAME_DEVICE ? ERROR_NOT_READY : Error;
+}
+
 static DWORD SessionRegister(WINTUN_SESSION_HANDLE Session)
 {
     const DWORD RingSize = Session->Capacity + WINTUN_RING_OVERHEAD;
@@ -277,7 +285,7 @@ static DWORD SessionRegister(WINTUN_SESSION_HANDLE Session)
     if (DeviceIoControl(Session->Device, WINTUN_IOCTL_REGISTER_RINGS, &Rings, sizeof(Rings), NULL,
                         0, &Bytes, NULL))
         return ERROR_SUCCESS;
-    return GetLastError();
+    return ErrorOfRegistration(GetLastError());
 }
 
 /* Takes what SessionStart has left half made as well. */

@@ -237,6 +237,31 @@ TEST(descriptor_that_the_driver_does_not_know_is_refused)
     api_shutdown();
 }
 
+TEST(adapter_that_goes_while_it_is_asked_is_told_as_gone)
+{
+    /* wintun.h, WintunStartSession: ERROR_NOT_READY; WintunGetStatistics: ERROR_FILE_NOT_FOUND.
+     * abi.md 2.9: NDIS_STATUS_ADAPTER_NOT_READY is seen as 17; STATUS_FILE_FORCED_CLOSED as 38 */
+    static const DWORD errors[] = {17, HANDLE_EOF};
+    WINTUN_STATISTICS statistics = {.Size = sizeof(statistics)};
+    enum { NOT_READY = 21 };
+    struct api api;
+
+    api_boot(SERIAL(1));
+    api_begin(&api, CLIENT_ADMIN);
+    WINTUN_ADAPTER_HANDLE adapter = api_create(&api, L"Demo");
+    for (size_t i = 0; i < ARRAYSIZE(errors); i++) {
+        win32_fault_arm("DeviceIoControl", 1, errors[i]);
+        CHECK(IN(&api, api.f.StartSession(adapter, CAPACITY)) == NULL);
+        CHECK_EQ(api.error, NOT_READY);
+    }
+    win32_fault_arm("DeviceIoControl", 1, HANDLE_EOF);
+    CHECK(!IN(&api, api.f.GetStatistics(adapter, &statistics)));
+    CHECK_EQ(api.error, FILE_NOT_FOUND);
+    DO(&api, api.f.CloseAdapter(adapter));
+    api_end(&api);
+    api_shutdown();
+}
+
 /* ---- packets ---- */
 
 TEST(packets_are_the_same_on_both_sides)
