@@ -743,12 +743,15 @@ DWORD DeviceCreate(const DEVICE_OPTIONS *Options, ULONGLONG Deadline, HSWDEVICE 
     const DWORD Error = DeviceMake(Options, TRUE, Deadline, Device, InstanceId);
     if (!Error)
         return ERROR_SUCCESS;
-    /* What Windows may remember of it, or of the one without a driver. */
+    /* What Windows may remember of it, or of the one without a driver; DeviceRemove says why it has
+     * to have gone before. */
     FailureKeep(TRUE);
     if (StringCopy(Expected, MAX_DEVICE_ID_LEN, BRAND_INSTANCES L"\\") &&
-        StringAppend(Expected, MAX_DEVICE_ID_LEN, Options->Id) && !DeviceRead(Expected, &Left) &&
-        Left.IsOurs)
-        Warn(DeviceRemove(NULL, Expected));
+        StringAppend(Expected, MAX_DEVICE_ID_LEN, Options->Id)) {
+        Warn(DeviceWaitGone(Expected, REMOVE_TIMEOUT_MS));
+        if (!DeviceRead(Expected, &Left) && Left.IsOurs)
+            Warn(DeviceRemove(NULL, Expected));
+    }
     FailureKeep(FALSE);
     return Error;
 }
