@@ -194,30 +194,39 @@ static void WINAPI InitializeUnicastIpAddressEntry(struct address *row)
 }
 WIN32_EXPORT("iphlpapi", InitializeUnicastIpAddressEntry, 1, FAILS_NEVER, 0);
 
-/* locked */
-static bool has_address(const struct address *row)
+/* locked; NULL: none */
+static struct assigned *find_address(const struct address *row)
 {
-    for (const struct assigned *a = addresses; a != NULL; a = a->next)
-        if (a->address.luid.Value == row->luid.Value &&
-            memcmp(a->address.bytes, row->bytes, sizeof(row->bytes)) == 0)
-            return true;
-    return false;
+    struct assigned *a = addresses;
+
+    while (a != NULL && (a->address.luid.Value != row->luid.Value ||
+                         memcmp(a->address.bytes, row->bytes, sizeof(row->bytes)) != 0))
+        a = a->next;
+    return a;
 }
 
-static DWORD WINAPI CreateUnicastIpAddressEntry(const struct address *row)
+/* What the pages of both functions refuse. */
+static uint32_t check_address(const struct address *row)
 {
-    DWORD error = ERROR_SUCCESS;
-    struct ip_row *found;
-
     if (!is_elevated())
         return ERROR_ACCESS_DENIED;
     if (row == NULL || (row->family != AF_INET && row->family != AF_INET6) ||
         (row->on_link_prefix != 255 && row->on_link_prefix > (row->family == AF_INET ? 32 : 128)))
         return ERROR_INVALID_PARAMETER;
+    return ERROR_SUCCESS;
+}
+
+static DWORD WINAPI CreateUnicastIpAddressEntry(const struct address *row)
+{
+    uint32_t error = check_address(row);
+    struct ip_row *found;
+
+    if (error != ERROR_SUCCESS)
+        return error;
     nth_lock(&machine_lock);
     if (find_row(row->luid, row->family, &found) != ERROR_SUCCESS)
         error = ERROR_NOT_FOUND;
-    else if (has_address(row))
+    else if (find_address(row) != NULL)
         error = ERROR_OBJECT_ALREADY_EXISTS;
     else {
         struct assigned *fresh = win32_calloc(sizeof(*fresh));
@@ -229,6 +238,21 @@ static DWORD WINAPI CreateUnicastIpAddressEntry(const struct address *row)
     return error;
 }
 WIN32_EXPORT("iphlpapi", CreateUnicastIpAddressEntry, 1, FAILS_CODE, ERROR_ACCESS_DENIED);
+
+static DWORD WINAPI SetUnicastIpAddressEntry(const struct address *row)
+{
+    const uint32_t error = check_address(row);
+
+    if (error != ERROR_SUCCESS)
+        return error;
+    nth_lock(&machine_lock);
+    struct assigned *found = find_address(row);
+    if (found != NULL)
+        found->address.on_link_prefix = row->on_link_prefix;
+    nth_unlock(&machine_lock);
+    return found != NULL ? ERROR_SUCCESS : ERROR_NOT_FOUND;
+}
+WIN32_EXPORT("iphlpapi", SetUnicastIpAddressEntry, 1, FAILS_CODE, ERROR_ACCESS_DENIED);
 
 /* "The IP address exists only as long as the adapter object exists." locked */
 void addresses_forget(NET_LUID luid)
@@ -271,6 +295,19 @@ unsigned win32_address_count(NET_LUID luid)
         count += a->address.luid.Value == luid.Value;
     nth_unlock(&machine_lock);
     return count;
+}
+
+int win32_address_prefix(NET_LUID luid, const uint8_t *ip4)
+{
+    int prefix = -1;
+
+    nth_lock(&machine_lock);
+    for (const struct assigned *a = addresses; a != NULL; a = a->next)
+        if (a->address.luid.Value == luid.Value && a->address.family == AF_INET &&
+            memcmp(a->address.bytes + 4, ip4, 4) == 0)
+            prefix = a->address.on_link_prefix;
+    nth_unlock(&machine_lock);
+    return prefix;
 }
 
 static void addresses_shutdown(void)

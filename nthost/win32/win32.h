@@ -116,6 +116,7 @@ void win32_settle(void);
 bool win32_ip_row(NET_LUID luid, bool is_ipv6, uint32_t *mtu, uint32_t *metric,
                   uint32_t *dad_transmits);
 unsigned win32_address_count(NET_LUID luid);
+int win32_address_prefix(NET_LUID luid, const uint8_t *ip4); /* -1: there is no such address */
 int win32_network_category(const char *instance_id); /* NLM_NETWORK_CATEGORY, -1: never set */
 
 /* ---- what a process holds (ledger.c) ---- */
