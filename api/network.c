@@ -95,10 +95,10 @@ static DWORD AddressAdd(const CONNECTION *Interface, const WINTUN_ADDRESS *Addre
         memcpy(&Row.Address.Ipv6.sin6_addr, Address->Address, 16);
     if (NoDad)
         Row.DadState = IpDadStatePreferred; /* not looked at before Windows 10 (its page) */
-    const DWORD Error = System.CreateUnicastIpAddressEntry(&Row);
-    if (!Error || Error == ERROR_OBJECT_ALREADY_EXISTS) /* from an adapter of the same GUID */
-        return ERROR_SUCCESS;
-    return Fail(Error, L"Adding an address", Interface->Id);
+    DWORD Error = System.CreateUnicastIpAddressEntry(&Row);
+    if (Error == ERROR_OBJECT_ALREADY_EXISTS) /* somebody has given it to the GUID for good */
+        Error = System.SetUnicastIpAddressEntry(&Row);
+    return !Error ? ERROR_SUCCESS : Fail(Error, L"Adding an address", Interface->Id);
 }
 
 /* nf-netioapi-setipinterfaceentry: the row as it was read, SitePrefixLength zero for IPv4. */

@@ -73,6 +73,7 @@
     X(iphlpapi, InitializeUnicastIpAddressEntry)                                                   \
     X(iphlpapi, NotifyIpInterfaceChange)                                                           \
     X(iphlpapi, SetIpInterfaceEntry)                                                               \
+    X(iphlpapi, SetUnicastIpAddressEntry)                                                          \
     O(kernel32, IsWow64Process2) /* Windows 10 1511; without it nothing is emulated */             \
     O(nci, NciSetConnectionName) /* not documented; name.c has another way */                      \
     X(newdev, DiUninstallDevice)                                                                   \

@@ -191,6 +191,32 @@ TEST(options_are_set)
     api_shutdown();
 }
 
+TEST(address_that_is_there_already_gets_the_prefix)
+{
+    /* nf-netioapi-createunicastipaddressentry: a duplicate is refused, and a prefix changed with
+     * SetUnicastIpAddressEntry. Here the list itself has the address twice. */
+    static const WINTUN_ADDRESS addresses[] = {
+        {.Family = 2, .PrefixLength = 24, .Address = {10, 7, 0, 1}},
+        {.Family = 2, .PrefixLength = 32, .Address = {10, 7, 0, 1}},
+    };
+    const WINTUN_ADAPTER_OPTIONS options = {.Size = sizeof(options),
+                                            .Name = L"Demo",
+                                            .TunnelType = L"Example",
+                                            .Addresses = addresses,
+                                            .AddressCount = 2};
+    struct api api;
+
+    api_boot(SERIAL(1));
+    api_begin(&api, CLIENT_ADMIN);
+    WINTUN_ADAPTER_HANDLE adapter = IN(&api, api.f.CreateAdapterEx(&options));
+    CHECK(adapter != NULL);
+    CHECK_EQ(win32_address_count(api_luid(&api, adapter)), 1);
+    CHECK_EQ(win32_address_prefix(api_luid(&api, adapter), addresses[0].Address), 32);
+    DO(&api, api.f.CloseAdapter(adapter));
+    api_end(&api);
+    api_shutdown();
+}
+
 TEST(options_that_are_not_given_change_nothing)
 {
     const WINTUN_ADAPTER_OPTIONS options = {
