@@ -238,8 +238,9 @@ typedef struct {
     LPCWSTR Name; /* as for WintunCreateAdapter, and the next two */
     LPCWSTR TunnelType;
     const GUID *RequestedGUID;  /* NULL: none */
-    LPCWSTR SecurityDescriptor; /* SDDL with owner and DACL: who may open the adapter's data path
-                                   beside the programs that always may, such as
+    LPCWSTR SecurityDescriptor; /* SDDL with owner and DACL: who may open the adapter's data path.
+                                   It takes the place of the default, so SYSTEM and administrators
+                                   are to be in it too, as in
                                    L"O:BAD:P(A;;GA;;;SY)(A;;GA;;;BA)(A;;GRGW;;;IU)". NULL: SYSTEM
                                    and elevated administrators */
     const WINTUN_ADDRESS *Addresses; /* AddressCount of them */
@@ -263,8 +264,8 @@ typedef struct {
  * adapter of this library's has fails with ERROR_ALREADY_EXISTS.
  *
  * NetworkCategory: Windows has a network to categorise only while the link is up, so the function
- * begins a session of its own and waits up to 20 s for it. Windows may forget the category with the
- * network that it recognised.
+ * begins a session of its own, which SecurityDescriptor has to allow, and waits up to 20 s for it.
+ * Windows may forget the category with the network that it recognised.
  *
  * NULL on failure, and nothing is left behind. Beside the errors of WintunCreateAdapter:
  * ERROR_INVALID_PARAMETER, ERROR_INVALID_SECURITY_DESCR, ERROR_ALREADY_EXISTS,

@@ -207,6 +207,34 @@ TEST(descriptor_gives_a_user_a_session)
     api_shutdown();
 }
 
+TEST(descriptor_takes_the_place_of_the_default)
+{
+    /* wintun.h, WINTUN_ADAPTER_OPTIONS.SecurityDescriptor: administrators are to be in it too */
+    static const WINTUN_ADAPTER_OPTIONS options = {.Size = sizeof(options),
+                                                   .Name = L"Demo",
+                                                   .TunnelType = L"Example",
+                                                   .SecurityDescriptor = L"O:BAD:P(A;;GA;;;SY)"};
+    struct api admin, service;
+
+    api_boot(SERIAL(1));
+    api_begin(&admin, CLIENT_ADMIN);
+    api_begin(&service, CLIENT_SYSTEM);
+    WINTUN_ADAPTER_HANDLE adapter = IN(&admin, admin.f.CreateAdapterEx(&options));
+    CHECK(adapter != NULL);
+    CHECK(IN(&admin, admin.f.StartSession(adapter, CAPACITY)) == NULL);
+    CHECK_EQ(admin.error, ACCESS_DENIED);
+    WINTUN_ADAPTER_HANDLE opened = IN(&service, service.f.OpenAdapter(L"Demo"));
+    CHECK(opened != NULL);
+    WINTUN_SESSION_HANDLE session = IN(&service, service.f.StartSession(opened, CAPACITY));
+    CHECK(session != NULL);
+    DO(&service, service.f.EndSession(session));
+    DO(&service, service.f.CloseAdapter(opened));
+    DO(&admin, admin.f.CloseAdapter(adapter));
+    api_end(&service);
+    api_end(&admin);
+    api_shutdown();
+}
+
 TEST(descriptor_that_the_driver_does_not_know_is_refused)
 {
     /* wintun.h: a field that is not known is refused, never ignored. A driver of version 0.14 has
