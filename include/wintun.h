@@ -233,7 +233,7 @@ typedef struct {
 #define WINTUN_NETWORK_PRIVATE 2
 
 typedef struct {
-    DWORD Size;   /* of this structure */
+    DWORD Size;   /* of this structure; 4096 at most in any version to come */
     DWORD Flags;  /* WINTUN_ADAPTER_... */
     LPCWSTR Name; /* as for WintunCreateAdapter, and the next two */
     LPCWSTR TunnelType;
