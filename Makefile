@@ -464,6 +464,17 @@ $(OUT)/wine/%.exe: $(OUT)/wine/tests/wine/start.obj
 $(OUT)/wine/device.exe: $(OUT)/wine/tests/wine/device.obj
 $(OUT)/wine/client.exe: $(OUT)/wine/tests/wine/client.obj $(WINECLIENT)
 $(OUT)/wine/reply.exe $(OUT)/wine/tunnel.exe: $(OUT)/wine/%.exe: $(OUT)/wine/examples/%.obj $(WINECLIENT)
+# The cfgmgr32.dll double with the process that it starts for a device, and programs over wintun.dll.
+CFGMGR32 := $(OUT)/wine/tests/wine/cfgmgr32
+$(CFGMGR32)/%.obj $(OUT)/wine/tests/wine/dll.obj: WINECC += -D_WIN32_WINNT=0x0A00
+$(OUT)/wine/cfgmgr32.dll: $(patsubst %,$(CFGMGR32)/%.obj,cfgmgr32 hook machine network software store) \
+		tests/wine/cfgmgr32/cfgmgr32.def
+	echo '  link     $@'
+	$(LLD) /nologo /dll /lldmingw /machine:x64 /entry:DllMain /nodefaultlib /out:$@ /def:$(lastword $^) \
+		$(filter %.obj,$^) $(WINELIBS) $(patsubst %,$(WINESYS)/lib/lib%.a,ole32 iphlpapi)
+$(OUT)/wine/swdevice.exe: $(CFGMGR32)/swdevice.obj $(CFGMGR32)/machine.obj $(WINESYS)/lib/libole32.a
+$(OUT)/wine/inject.exe: $(CFGMGR32)/inject.obj
+$(OUT)/wine/dll.exe: $(OUT)/wine/tests/wine/dll.obj
 
 # The Linux end of the edge.
 $(OUT)/wine/bridge: $(OUT)/host-plain/tests/wine/bridge.o $(OUT)/host-plain/nthost/edge/netns.o
