@@ -27,6 +27,9 @@ HANDLE WINAPI kernel_open_namespace(void *boundary, LPCWSTR prefix);
 BOOLEAN WINAPI kernel_close_namespace(HANDLE namespace, ULONG flags);
 HANDLE WINAPI kernel_create_mutex(SECURITY_ATTRIBUTES *attributes, BOOL owned, LPCWSTR name);
 
+BOOL WINAPI kernel_control(HANDLE device, DWORD code, void *input, DWORD input_size, void *output,
+                           DWORD output_size, DWORD *returned, OVERLAPPED *overlapped);
+
 BOOL WINAPI store_copy_inf(PCWSTR source, PCWSTR location, DWORD media, DWORD style, PWSTR target,
                            DWORD characters, DWORD *needed, WCHAR **component);
 BOOL WINAPI store_uninstall_inf(PCWSTR inf, DWORD flags, void *reserved);

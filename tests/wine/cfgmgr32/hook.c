@@ -14,6 +14,12 @@
 
 #define CLIENT L"wintun.dll"
 
+#ifndef STATUS_ALREADY_INITIALIZED
+#define STATUS_ALREADY_INITIALIZED ((NTSTATUS)0xC0000510)
+#endif
+
+NTSTATUS NTAPI RtlGetLastNtStatus(void); /* winternl.h has it not */
+
 HMODULE double_module;
 
 /* ldrdllnotification */
@@ -158,6 +164,20 @@ HANDLE WINAPI kernel_create_mutex(SECURITY_ATTRIBUTES *attributes, BOOL owned, L
         return CreateMutexW(attributes, owned, name);
     global_name(name, text);
     return CreateMutexW(attributes, owned, text);
+}
+
+/* ---- Statuses ---------------------------------------------------------------------------------*/
+
+/* 1247 on Windows (learn.microsoft.com, System Error Codes), "no such message" under Wine. */
+BOOL WINAPI kernel_control(HANDLE device, DWORD code, void *input, DWORD input_size, void *output,
+                           DWORD output_size, DWORD *returned, OVERLAPPED *overlapped)
+{
+    BOOL done =
+        DeviceIoControl(device, code, input, input_size, output, output_size, returned, overlapped);
+
+    if (!done && RtlGetLastNtStatus() == STATUS_ALREADY_INITIALIZED)
+        SetLastError(ERROR_ALREADY_INITIALIZED);
+    return done;
 }
 
 BOOL WINAPI DllMain(HINSTANCE module, DWORD reason, void *reserved)

@@ -13,7 +13,8 @@
 //
 // creates the adapter NAME and listens on PORT; the peer is on the same machine. Prints
 // "ready <driver version> <LUID>", then "handshake" after the first one, and at the end
-// "received <bytes> sent <bytes>". Environment: WGPEER_LOG, any value: log on standard error.
+// "received <bytes> sent <bytes>". Environment: WGPEER_GUID, the interface GUID to wish for;
+// WGPEER_LOG, any value: log on standard error.
 package main
 
 import (
@@ -28,6 +29,7 @@ import (
 	"time"
 
 	"golang.org/x/crypto/curve25519"
+	"golang.org/x/sys/windows"
 	"golang.zx2c4.com/wintun"
 	"golang.zx2c4.com/wireguard/conn"
 	"golang.zx2c4.com/wireguard/device"
@@ -87,6 +89,13 @@ func run(name string, arguments []string) error {
 	})
 	if err != nil {
 		return fmt.Errorf("loading wintun.dll: %w", err)
+	}
+	if wish := os.Getenv("WGPEER_GUID"); wish != "" {
+		guid, err := windows.GUIDFromString(wish)
+		if err != nil {
+			return fmt.Errorf("WGPEER_GUID: %w", err)
+		}
+		tun.WintunStaticRequestedGUID = &guid
 	}
 	adapter, err := tun.CreateTUN(name, mtu)
 	if err != nil {
