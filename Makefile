@@ -474,7 +474,7 @@ $(OUT)/wine/cfgmgr32.dll: $(patsubst %,$(CFGMGR32)/%.obj,cfgmgr32 hook machine n
 		$(filter %.obj,$^) $(WINELIBS) $(patsubst %,$(WINESYS)/lib/lib%.a,ole32 iphlpapi)
 $(OUT)/wine/swdevice.exe: $(CFGMGR32)/swdevice.obj $(CFGMGR32)/machine.obj $(WINESYS)/lib/libole32.a
 $(OUT)/wine/inject.exe: $(CFGMGR32)/inject.obj
-$(OUT)/wine/dll.exe: $(OUT)/wine/tests/wine/dll.obj
+$(OUT)/wine/dll.exe: $(OUT)/wine/tests/wine/dll.obj $(WINESYS)/lib/libole32.a
 
 # The Linux end of the edge.
 $(OUT)/wine/bridge: $(OUT)/host-plain/tests/wine/bridge.o $(OUT)/host-plain/nthost/edge/netns.o

@@ -3,15 +3,16 @@
 /*
  * A program that uses wintun.dll as its header says, for tests/wine/cases/dll.sh. It tells on
  * standard output what a script can compare, and on standard error what the DLL logs.
- * Usage: dll check NAME     does everything that needs no traffic; prints "ok" or what was wrong
- *        dll open NAME      opens an adapter of another process's; prints the error of each step
- *        dll serve NAME     creates an adapter and answers pings; prints "ready", and its counters
- *                           when standard input ends
+ * Usage: dll check NAME GUID  does everything that needs no traffic; prints "ok" or what was wrong
+ *        dll open NAME        opens an adapter of another process's; prints the error of each step
+ *        dll serve NAME GUID  creates an adapter and answers pings; prints "ready", and its
+ * counters when standard input ends GUID is that of the interface to wish for, "{...}".
  */
 #include <winsock2.h> /* must be first */
 
 #include <windows.h>
 
+#include <objbase.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,8 +24,7 @@
 #define ICMP         1
 #define ECHO_REQUEST 8
 
-static const GUID wanted_guid = {
-    0x5c1a7c3e, 0x4a0e, 0x4f6b, {0x9d, 0x21, 0x57, 0x69, 0x6e, 0x74, 0x75, 0x6e}};
+static GUID wanted_guid;
 static WINTUN_API wintun;
 
 static void CALLBACK log_line(WINTUN_LOGGER_LEVEL level, DWORD64 time, LPCWSTR message)
@@ -258,7 +258,7 @@ static int serve_session(WINTUN_SESSION_HANDLE session, DWORD *answered)
 
 static int serve(const WCHAR *name)
 {
-    WINTUN_ADAPTER_HANDLE adapter = wintun.CreateAdapter(name, L"Serve", NULL);
+    WINTUN_ADAPTER_HANDLE adapter = wintun.CreateAdapter(name, L"Serve", &wanted_guid);
     WINTUN_STATISTICS statistics = {.Size = sizeof(statistics)};
     WINTUN_SESSION_HANDLE session;
     DWORD answered = 0;
@@ -281,12 +281,21 @@ static int serve(const WCHAR *name)
     return result;
 }
 
+static BOOL parse_guid(const char *text)
+{
+    WCHAR wide[NAME_MAX];
+
+    return MultiByteToWideChar(CP_ACP, 0, text, -1, wide, NAME_MAX) != 0 &&
+           CLSIDFromString(wide, &wanted_guid) == S_OK;
+}
+
 int main(int argc, char **argv)
 {
     WCHAR name[NAME_MAX];
 
-    if (argc != 3 || MultiByteToWideChar(CP_ACP, 0, argv[2], -1, name, NAME_MAX) == 0) {
-        fprintf(stderr, "usage: dll check|open|serve NAME\n");
+    if (argc < 3 || argc > 4 || (argc == 4 && !parse_guid(argv[3])) ||
+        MultiByteToWideChar(CP_ACP, 0, argv[2], -1, name, NAME_MAX) == 0) {
+        fprintf(stderr, "usage: dll check|open|serve NAME [GUID]\n");
         return 2;
     }
     if (WintunLoad(NULL, &wintun) == NULL) {
@@ -294,9 +303,11 @@ int main(int argc, char **argv)
         return 1;
     }
     wintun.SetLogger(log_line);
-    if (strcmp(argv[1], "check") == 0)
-        return check(name);
     if (strcmp(argv[1], "open") == 0)
         return open_other(name);
-    return serve(name);
+    if (argc == 4 && strcmp(argv[1], "check") == 0)
+        return check(name);
+    if (argc == 4 && strcmp(argv[1], "serve") == 0)
+        return serve(name);
+    return 2;
 }
