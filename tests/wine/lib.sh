@@ -14,6 +14,9 @@
 # C:\test. A program is run by
 #     wine_run SECONDS PROGRAM [ARGUMENT...]      its output is in $log, its exit code is answered
 #     start NAME PROGRAM [ARGUMENT...]            in the background; output in $work/NAME.log
+#     start_held NAME PROGRAM [ARGUMENT...]       the same; its input ends with let_go NAME
+# and one that uses wintun.dll as $inject PROGRAM [ARGUMENT...] in either, which loads the double of
+# cfgmgr32.dll first (tests/wine/cfgmgr32),
 # and adapters are talked to by bridge_start 'GUID,INTERFACE,ADDRESS/LENGTH...' ... and
 #     in_net N PROGRAM [ARGUMENT...]              N counts the adapters of bridge_start from 0
 #     pings N ADDRESS COUNT [BYTES [INTERVAL]]
@@ -25,6 +28,7 @@ log=$work/log
 ndis_log=$prefix/drive_c/ndis.log
 driver=${DRIVER:-out/amd64/wintun.sys} # another must make tests fail
 driver_inf='C:\test\wintun.inf'
+inject='C:\test\inject.exe'
 # Of the package wine64 alone, whose programs are in no PATH.
 wine=/usr/lib/wine/wine64
 export WINEPREFIX="$prefix" WINELOADER=$wine WINESERVER=/usr/lib/wine/wineserver64 WINEDEBUG=-all \
@@ -33,7 +37,7 @@ export TMPDIR="$work" # Debian's wineserver has a folder there, which it leaves 
 unset DISPLAY WAYLAND_DISPLAY
 port=$((20000 + $$ % 20000))
 passed=0 failed=0 skipped=0
-bridge_pid='' started=''
+bridge_pid='' started='' held=''
 
 result() { # STATUS NAME
     if [ "$1" -eq 0 ]; then
@@ -85,6 +89,29 @@ start() {
     started="$started $started_name"
 }
 
+start_held() {
+    held_name=$1
+    rm -f "$work/$held_name.in"
+    mkfifo "$work/$held_name.in"
+    sleep 300 >"$work/$held_name.in" &
+    eval "hold_$held_name=\$!"
+    held="$held $held_name"
+    shift
+    "$wine" "$@" <"$work/$held_name.in" >"$work/$held_name.log" 2>&1 &
+    eval "pid_$held_name=\$!"
+    started="$started $held_name"
+}
+
+let_go() { # NAME
+    eval "kill \$hold_$1 && wait \$hold_$1" 2>/dev/null
+    held=$(echo "$held " | sed "s/ $1 / /")
+}
+
+# says NAME PATTERN: has a program that was started printed such a line?
+says() {
+    tr -d '\r' <"$work/$1.log" | grep -q "$2"
+}
+
 # What TerminateProcess is to the program: no handler of its own runs.
 end() { # NAME
     eval "ended=\$pid_$1"
@@ -118,18 +145,23 @@ wine_begin() {
     wine_run 90 wineboot -i || return 1
     registry 'HKCU\Software\Wine' Version REG_SZ win10 || return 1
     registry 'HKCU\Software\Wine\DllOverrides' ndis.sys REG_SZ native || return 1
+    registry 'HKCU\Software\Wine\DllOverrides' cfgmgr32 REG_SZ native,builtin || return 1
     registry 'HKLM\System\CurrentControlSet\Services\wintun\Parameters' EdgePort REG_DWORD $port ||
         return 1
     # The process that plays the kernel has Wine's own ndis.sys by now; the next one takes ours.
     "$WINESERVER" -k && timeout 20 "$WINESERVER" -w && "$WINESERVER" -p 2>"$work/wineserver" || return 1
     cp out/wine/ndis.sys "$prefix/drive_c/windows/system32/drivers/ndis.sys" &&
-        wine_install out/amd64/wintun.inf out/wine/*.exe &&
+        cp out/wine/cfgmgr32.dll out/wine/swdevice.exe "$prefix/drive_c/windows/system32" &&
+        wine_install out/amd64/wintun.inf out/amd64/wintun.dll out/wine/*.exe &&
         cp "$driver" "$prefix/drive_c/test/wintun.sys"
 }
 
 wine_end() {
     for name in $started; do
         end "$name"
+    done
+    for name in $held; do
+        let_go "$name"
     done
     bridge_end
     [ -d "$prefix" ] || return 0
@@ -188,6 +220,18 @@ pings() {
     ponged=$?
     cp "$work/pings.$1" "$log"
     return $ponged
+}
+
+# transfer_is_whole FROM TO ADDRESS: 16 MiB by TCP to ADDRESS, with the same hash at both ends
+transfer_is_whole() {
+    in_net "$2" tests/wine/transfer take 5000 >"$work/taken" 2>&1 &
+    taker=$!
+    wait_for 5 sh -c "out/wine/bridge exec '$work' $2 ss -Hltn 'sport = 5000' | grep -q 5000"
+    in_net "$1" tests/wine/transfer give "$3" 5000 16777216 >"$log" 2>&1
+    wait $taker && cmp "$work/taken" "$log" && grep -q '^16777216 ' "$log"
+    whole=$?
+    cat "$work/taken" >>"$log"
+    return $whole
 }
 
 # link_is N up|down: what was said last

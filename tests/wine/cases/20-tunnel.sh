@@ -16,17 +16,6 @@ reachable 0 && reachable 1 &&
     pings 0 10.9.0.2 100
 result $? ping_through_the_tunnel_loses_nothing
 
-# transfer_is_whole FROM TO ADDRESS: the same hash at both ends
-transfer_is_whole() {
-    in_net "$2" tests/wine/transfer take 5000 >"$work/taken" 2>&1 &
-    taker=$!
-    wait_for 5 sh -c "out/wine/bridge exec '$work' $2 ss -Hltn 'sport = 5000' | grep -q 5000"
-    in_net "$1" tests/wine/transfer give "$3" 5000 16777216 >"$log" 2>&1
-    wait $taker && cmp "$work/taken" "$log" && grep -q '^16777216 ' "$log"
-    whole=$?
-    cat "$work/taken" >>"$log"
-    return $whole
-}
 transfer_is_whole 0 1 10.9.0.2
 result $? tcp_from_rings_to_bundles_is_the_same_by_hash
 transfer_is_whole 1 0 10.9.0.1

@@ -158,7 +158,17 @@ BOOL WINAPI store_uninstall_inf(PCWSTR inf, DWORD flags, void *reserved)
     return TRUE;
 }
 
-/* Wine's leaves out version and date. */
+/* Is it a package of the store, and not just a file in the INF folder, where Wine looks? */
+static BOOL in_store(const WCHAR *inf_path)
+{
+    WCHAR folder[PATH_CHARACTERS];
+    const WCHAR *name = wcsrchr(inf_path, '\\');
+
+    _snwprintf(folder, PATH_CHARACTERS, REPOSITORY L"\\%ls", name != NULL ? name + 1 : inf_path);
+    return GetFileAttributesW(folder) != INVALID_FILE_ATTRIBUTES;
+}
+
+/* nf-setupapi-setupdienumdriverinfow; Wine's leaves out version and date. */
 BOOL WINAPI store_enum_driver(HDEVINFO set, SP_DEVINFO_DATA *device, DWORD type, DWORD index,
                               SP_DRVINFO_DATA_W *driver)
 {
@@ -167,11 +177,14 @@ BOOL WINAPI store_enum_driver(HDEVINFO set, SP_DEVINFO_DATA *device, DWORD type,
         BYTE room[sizeof(SP_DRVINFO_DETAIL_DATA_W) + PATH_CHARACTERS * sizeof(WCHAR)];
     } detail = {.data = {.cbSize = sizeof(SP_DRVINFO_DETAIL_DATA_W)}};
 
-    if (!SetupDiEnumDriverInfoW(set, device, type, index, driver))
-        return FALSE;
-    if (SetupDiGetDriverInfoDetailW(set, device, driver, &detail.data, sizeof(detail), NULL))
-        machine_read_version(detail.data.InfFileName, &driver->DriverDate, &driver->DriverVersion);
-    return TRUE;
+    for (DWORD i = 0; SetupDiEnumDriverInfoW(set, device, type, i, driver); i++) {
+        if (!SetupDiGetDriverInfoDetailW(set, device, driver, &detail.data, sizeof(detail), NULL) ||
+            !in_store(detail.data.InfFileName) || index-- != 0)
+            continue;
+        return machine_read_version(detail.data.InfFileName, &driver->DriverDate,
+                                    &driver->DriverVersion);
+    }
+    return FALSE;
 }
 
 /* Whoever keeps the device lets it go, or we do. */
