@@ -485,7 +485,7 @@ $(OUT)/wine/bridge: $(OUT)/host-plain/tests/wine/bridge.o $(OUT)/host-plain/ntho
 .PHONY: wine
 wine: $(OUT)/amd64/wintun.sys $(OUT)/amd64/wintun.inf $(OUT)/wine/ndis.sys $(OUT)/wine/bridge \
 	$(patsubst %,$(OUT)/wine/%.exe,client device reply tunnel)
-wine: $(OUT)/amd64/wintun.dll $(OUT)/wine/cfgmgr32.dll $(patsubst %,$(OUT)/wine/%.exe,dll inject swdevice wgpeer)
+wine: $(OUT)/amd64/wintun.dll $(OUT)/amd64/wintun.exe $(WINEXAMPLES) $(OUT)/wine/cfgmgr32.dll $(patsubst %,$(OUT)/wine/%.exe,dll inject swdevice wgpeer)
 tests: wine
 
 # ---- tests under Wine: WireGuard in Go as a client of wintun.dll -----------------------------------

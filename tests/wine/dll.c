@@ -30,6 +30,7 @@ static WINTUN_API wintun;
 static void CALLBACK log_line(WINTUN_LOGGER_LEVEL level, DWORD64 time, LPCWSTR message)
 {
     fprintf(stderr, "wintun.dll: %d: %ls\n", level, message);
+    fflush(stderr); /* msvcrt.dll keeps it otherwise when it goes to a file */
 }
 
 /* Prints the line that failed, with what the DLL says. */

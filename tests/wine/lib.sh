@@ -27,6 +27,7 @@ prefix=$PWD/out/wine/prefix
 log=$work/log
 ndis_log=$prefix/drive_c/ndis.log
 driver=${DRIVER:-out/amd64/wintun.sys} # another must make tests fail
+library=${LIBRARY:-out/amd64/wintun.dll} # as above
 driver_inf='C:\test\wintun.inf'
 inject='C:\test\inject.exe'
 # Of the package wine64 alone, whose programs are in no PATH.
@@ -152,8 +153,8 @@ wine_begin() {
     "$WINESERVER" -k && timeout 20 "$WINESERVER" -w && "$WINESERVER" -p 2>"$work/wineserver" || return 1
     cp out/wine/ndis.sys "$prefix/drive_c/windows/system32/drivers/ndis.sys" &&
         cp out/wine/cfgmgr32.dll out/wine/swdevice.exe "$prefix/drive_c/windows/system32" &&
-        wine_install out/amd64/wintun.inf out/amd64/wintun.dll out/wine/*.exe &&
-        cp "$driver" "$prefix/drive_c/test/wintun.sys"
+        wine_install out/amd64/wintun.inf out/wine/*.exe &&
+        cp "$driver" "$prefix/drive_c/test/wintun.sys" && cp "$library" "$prefix/drive_c/test/wintun.dll"
 }
 
 wine_end() {

@@ -52,4 +52,26 @@ result $? adapter_goes_when_its_creator_is_killed
 wine_run 60 "$inject" 'C:\test\dll.exe' check Killed "$other_guid"
 [ $? -eq 0 ] && grep -q '^ok, driver ' "$log"
 result $? name_and_guid_of_a_killed_program_can_be_used_again
+
+# checked NAME: that program, of those started, has ended well
+checked() {
+    exited "$1" 40 && [ "$status" -eq 0 ] && says "$1" '^ok, driver '
+}
+start first "$inject" 'C:\test\dll.exe' check First "$dll_guid"
+start second "$inject" 'C:\test\dll.exe' check Second "$other_guid"
+checked first && checked second
+status=$?
+cat "$work/first.log" "$work/second.log" >"$log"
+result $status two_processes_create_adapters_at_once
+
+# Whatever a program was doing to its device when it died.
+for moment in 0.1 0.2 0.3 0.4 0.6 0.8; do
+    start_held early "$inject" 'C:\test\dll.exe' serve Early "$dll_guid"
+    sleep $moment
+    end early
+    let_go early
+done
+wine_run 60 "$inject" 'C:\test\dll.exe' check Early "$dll_guid"
+[ $? -eq 0 ] && grep -q '^ok, driver ' "$log"
+result $? creator_killed_at_any_step_keeps_nobody_out
 bridge_end

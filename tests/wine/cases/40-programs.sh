@@ -8,8 +8,8 @@ api='C:\api'
 tool="$api\\wintun.exe"
 tool_guid='{11111111-2222-3333-4444-55555555550a}'
 mkdir -p "$prefix/drive_c/api"
-cp out/amd64/wintun.dll out/amd64/wintun.exe out/amd64/minimal.exe out/amd64/reply.exe out/amd64/tunnel.exe \
-    "$prefix/drive_c/api"
+cp out/amd64/wintun.exe out/amd64/minimal.exe out/amd64/reply.exe out/amd64/tunnel.exe "$prefix/drive_c/api"
+cp "$library" "$prefix/drive_c/api/wintun.dll"
 
 # wait_for counts 20 looks as a second; one of these takes a third of it.
 # told_of NAME KEY: what wintun.exe lists of an adapter; in $told
