@@ -25,7 +25,7 @@ cp "$work/serve.log" "$log"
 result $status adapter_has_the_interface_guid_that_was_wished_for
 pings 0 10.7.0.2 200
 result $? ping_to_a_program_on_the_dll_loses_nothing
-pings 0 10.7.0.2 500 -i 0.002 -s 1372
+pings 0 10.7.0.2 500 1372 0.002
 result $? ping_of_full_packets_loses_nothing
 wine_run 30 "$inject" 'C:\test\dll.exe' open SERVE
 grep -q '^open 0 session 1247$' "$log"

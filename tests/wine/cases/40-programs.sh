@@ -47,7 +47,7 @@ result $? adapter_of_create_reaches_linux
 start capture "$inject" "$tool" capture Tool 'C:\api\pings.pcapng' --answer --count 100
 wait_for 20 link_is 0 up && told_is Tool session rings && told_is Tool owner.process wintun.exe
 result $? capture_has_the_session
-pings 0 10.11.0.2 50 -s 1372
+pings 0 10.11.0.2 50 1372
 result $? capture_answers_every_ping
 exited capture 20 && [ "$status" -eq 0 ]
 result $? capture_ends_after_its_count

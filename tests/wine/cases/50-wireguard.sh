@@ -28,7 +28,7 @@ in_net 0 ping -q -c 1 -W 10 10.10.0.2 >"$log" && wait_for 10 says wgleft '^hands
 result $? peers_shake_hands
 pings 0 10.10.0.2 100
 result $? ping_through_wireguard_loses_nothing
-pings 1 fd10::1 100 -s 1300
+pings 1 fd10::1 100 1300
 result $? ping6_back_through_wireguard_loses_nothing
 transfer_is_whole 0 1 10.10.0.2
 result $? tcp_through_wireguard_is_the_same_by_hash
