@@ -27,7 +27,7 @@ prefix=$PWD/out/wine/prefix
 log=$work/log
 ndis_log=$prefix/drive_c/ndis.log
 driver=${DRIVER:-out/amd64/wintun.sys} # another must make tests fail
-library=${LIBRARY:-out/amd64/wintun.dll} # as above
+library="${LIBRARY:-out/amd64/wintun.dll}" # as above
 driver_inf='C:\test\wintun.inf'
 inject='C:\test\inject.exe'
 # Of the package wine64 alone, whose programs are in no PATH.
