@@ -685,8 +685,21 @@ BOOL WINAPI WintunEnumAdapters(WINTUN_ADAPTER_CALLBACK Callback, void *Context)
 
 /* ---- Cleaning up ---- */
 
-/* Devices that are stale, and with All those that no running process owns. */
-static DWORD DevicesClear(BOOL All, DWORD *Removed)
+#define CLEAR_ALL 0x80000000UL /* beside flags of WintunRepair */
+
+/* Nothing that a running process owns; a device that is disabled is not broken. */
+static BOOL DeviceIsMeant(const DEVICE *Device, DWORD Flags)
+{
+    if (DeviceIsStale(Device))
+        return (Flags & (CLEAR_ALL | WINTUN_REPAIR_DEVICES)) != 0;
+    if (!Device->IsOurs || Device->IsCreatorAlive)
+        return FALSE;
+    if (Flags & WINTUN_REPAIR_BROKEN && Device->Problem && Device->Problem != CM_PROB_DISABLED)
+        return TRUE;
+    return (Flags & CLEAR_ALL) != 0;
+}
+
+static DWORD DevicesClear(DWORD Flags, DWORD *Removed)
 {
     WCHAR *List;
     DEVICE Device;
@@ -705,8 +718,7 @@ static DWORD DevicesClear(BOOL All, DWORD *Removed)
     }
     for (LPCWSTR Id = List; *Id; Id += StringLength(Id) + 1) {
         Error = DeviceRead(Id, &Device);
-        if (!Error &&
-            (DeviceIsStale(&Device) || (All && Device.IsOurs && !Device.IsCreatorAlive))) {
+        if (!Error && DeviceIsMeant(&Device, Flags)) {
             Error = DeviceTakeAway(&Device);
             if (!Error)
                 ++*Removed;
@@ -723,7 +735,7 @@ BOOL WINAPI WintunDeleteDriver(void)
     DWORD Removed = 0;
     DWORD First = ERROR_SUCCESS;
 
-    FailureFirst(&First, DevicesClear(TRUE, &Removed));
+    FailureFirst(&First, DevicesClear(CLEAR_ALL, &Removed));
     FailureFirst(&First, DriverRemove(FALSE, &Removed));
     return Report(FailureDone(First));
 }
@@ -733,10 +745,10 @@ BOOL WINAPI WintunRepair(DWORD Flags, DWORD *Removed)
     DWORD Count = 0;
     DWORD First = ERROR_SUCCESS;
 
-    if (Flags & ~(DWORD)(WINTUN_REPAIR_DEVICES | WINTUN_REPAIR_PACKAGES))
+    if (Flags & ~(DWORD)(WINTUN_REPAIR_DEVICES | WINTUN_REPAIR_PACKAGES | WINTUN_REPAIR_BROKEN))
         return Report(Invalid(L"Flags"));
-    if (Flags & WINTUN_REPAIR_DEVICES)
-        FailureFirst(&First, DevicesClear(FALSE, &Count));
+    if (Flags & (WINTUN_REPAIR_DEVICES | WINTUN_REPAIR_BROKEN))
+        FailureFirst(&First, DevicesClear(Flags, &Count));
     if (Flags & WINTUN_REPAIR_PACKAGES)
         FailureFirst(&First, DriverRemove(TRUE, &Count));
     if (Removed)

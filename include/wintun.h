@@ -368,12 +368,14 @@ typedef DWORD(WINAPI WINTUN_GET_LAST_ERROR_TEXT_FUNC)(LPWSTR Buffer, DWORD Chara
 /* Flags of WintunRepair */
 #define WINTUN_REPAIR_DEVICES  0x1 /* remove adapters whose creators have gone */
 #define WINTUN_REPAIR_PACKAGES 0x2 /* remove driver packages of ours but the newest */
+#define WINTUN_REPAIR_BROKEN   0x4 /* remove persistent adapters that Windows cannot start */
 
 /*
  * Removes what crashed programs and old versions have left, if it carries this library's mark;
- * adapters in use and persistent ones stay, unless Windows only remembers them. *Removed: how many
- * things were; may be NULL. All are tried; FALSE with the first error: ERROR_INVALID_PARAMETER
- * (Flags), ERROR_ACCESS_DENIED, or what Windows says. A package in use is no error: it stays.
+ * adapters in use, disabled ones and persistent ones stay, unless Windows only remembers them or
+ * WINTUN_REPAIR_BROKEN says otherwise. *Removed: how many things were; may be NULL. All are tried;
+ * FALSE with the first error: ERROR_INVALID_PARAMETER (Flags), ERROR_ACCESS_DENIED, or what Windows
+ * says. A package in use is no error: it stays.
  */
 typedef BOOL(WINAPI WINTUN_REPAIR_FUNC)(DWORD Flags, DWORD *Removed);
 

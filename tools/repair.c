@@ -7,9 +7,10 @@
 
 int RunRepair(const TOOL_OPTIONS *Options)
 {
-    const bool IsAll = !Options->Devices && !Options->Packages;
+    const bool IsAll = !Options->Devices && !Options->Packages && !Options->Broken;
     const DWORD Flags = (IsAll || Options->Devices ? WINTUN_REPAIR_DEVICES : 0) |
-                        (IsAll || Options->Packages ? WINTUN_REPAIR_PACKAGES : 0);
+                        (IsAll || Options->Packages ? WINTUN_REPAIR_PACKAGES : 0) |
+                        (Options->Broken ? WINTUN_REPAIR_BROKEN : 0);
     TOOL_JSON Json = {.Out = &ToolOut};
     DWORD Removed = 0;
 

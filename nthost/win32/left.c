@@ -11,13 +11,14 @@
 
 struct order {
     WCHAR *id;
+    uint32_t problem;
     KEVENT done;
 };
 
 /* Runs on the PnP thread and is waited for. */
-static void obey(void (*run)(void *context), const char *instance_id)
+static void obey(void (*run)(void *context), const char *instance_id, uint32_t problem)
 {
-    struct order order = {.id = win32_wide(instance_id)};
+    struct order order = {.id = win32_wide(instance_id), .problem = problem};
     void *object = &order.done;
 
     KeInitializeEvent(&order.done, NotificationEvent, FALSE);
@@ -46,27 +47,26 @@ static void surprise(void *context)
 
 void win32_node_surprise(const char *instance_id)
 {
-    obey(surprise, instance_id);
+    obey(surprise, instance_id, 0);
 }
 
-/* CM_PROB_DISABLED: the node is there, its driver is not. */
-static void disable(void *context)
+/* The node is there, its driver is not. */
+static void stop(void *context)
 {
-    enum { PROBLEM_DISABLED = 22 };
     struct order *order = context;
     struct node *node = node_at(order);
 
     pnp_pull(node, true);
     nth_lock(&machine_lock);
     node->is_present = true;
-    node->problem = PROBLEM_DISABLED;
+    node->problem = order->problem;
     nth_unlock(&machine_lock);
     KeSetEvent(&order->done, 0, FALSE);
 }
 
-void win32_node_disable(const char *instance_id)
+void win32_node_stop(const char *instance_id, uint32_t problem)
 {
-    obey(disable, instance_id);
+    obey(stop, instance_id, problem);
 }
 
 void win32_node_leave(const char *instance_id, bool is_present,

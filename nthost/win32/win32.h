@@ -107,9 +107,9 @@ void win32_node_leave(const char *instance_id, bool is_present,
                       const struct nth_device_property *properties, size_t count);
 /* The started device of a node, or NULL. */
 struct nth_device *win32_node_device(const char *instance_id);
-/* Somebody pulls it out; or disables it, as the device manager does. */
+/* Somebody pulls it out; or it stops with a problem (CM_PROB_DISABLED: the device manager's). */
 void win32_node_surprise(const char *instance_id);
-void win32_node_disable(const char *instance_id);
+void win32_node_stop(const char *instance_id, uint32_t problem);
 /* Waits until nothing is posted to the PnP manager any more that is due now. */
 void win32_settle(void);
 /* Of an adapter: what was set. False: no such row. */

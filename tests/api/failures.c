@@ -481,7 +481,7 @@ TEST(disabled_adapter_is_not_stale)
     begin(&api);
     api_begin(&other, CLIENT_ADMIN);
     WINTUN_ADAPTER_HANDLE adapter = api_create(&api, L"Demo");
-    win32_node_disable(api_instance(&api, 0));
+    win32_node_stop(api_instance(&api, 0), 22);
     CHECK(IN(&other, other.f.Repair(WINTUN_REPAIR_DEVICES, &removed)));
     CHECK_EQ(removed, 0);
     CHECK_EQ(win32_node_count("SWD\\Wintun", true), 1);

@@ -223,7 +223,7 @@ TEST(bad_flags_of_repair_are_refused)
     DWORD removed = 77;
 
     begin(&api);
-    CHECK(!IN(&api, api.f.Repair(4, &removed)));
+    CHECK(!IN(&api, api.f.Repair(8, &removed)));
     expect_error(&api, "Flags", INVALID_PARAMETER);
     CHECK(IN(&api, api.f.Repair(0, NULL)));
     end(&api);

@@ -147,6 +147,43 @@ TEST(persistent_adapter_outlives_its_process)
     api_shutdown();
 }
 
+TEST(persistent_adapter_that_cannot_start_can_be_removed)
+{
+    /* wintun.h, WINTUN_REPAIR_BROKEN: it cannot be opened, so nothing else can; one that is
+     * disabled, or whose creator lives, stays */
+    const WINTUN_ADAPTER_OPTIONS options = {.Size = sizeof(options),
+                                            .Flags = WINTUN_ADAPTER_PERSISTENT,
+                                            .Name = L"Demo",
+                                            .TunnelType = L"Example"};
+    enum { DISABLED = 22, FAILED_START = 10 };
+    struct api api, next;
+    DWORD removed = 9;
+
+    api_boot(SERIAL(1));
+    api_begin(&api, CLIENT_ADMIN);
+    api_begin(&next, CLIENT_ADMIN);
+    CHECK(IN(&api, api.f.CreateAdapterEx(&options)) != NULL);
+    const char *id = api_instance(&api, 0);
+    win32_node_stop(id, FAILED_START);
+    CHECK(IN(&next, next.f.Repair(WINTUN_REPAIR_BROKEN, &removed)));
+    CHECK_EQ(removed, 0);
+    api_kill(&api);
+    win32_settle();
+    CHECK(IN(&next, next.f.OpenAdapter(L"Demo")) == NULL);
+    CHECK(IN(&next, next.f.Repair(WINTUN_REPAIR_DEVICES | WINTUN_REPAIR_PACKAGES, &removed)));
+    CHECK_EQ(removed, 0);
+    win32_node_stop(id, DISABLED);
+    CHECK(IN(&next, next.f.Repair(WINTUN_REPAIR_BROKEN, &removed)));
+    CHECK_EQ(removed, 0);
+    CHECK_EQ(win32_node_count("SWD\\Wintun", true), 1);
+    win32_node_stop(id, FAILED_START);
+    CHECK(IN(&next, next.f.Repair(WINTUN_REPAIR_BROKEN, &removed)));
+    CHECK_EQ(removed, 1);
+    CHECK_EQ(win32_node_count("SWD\\Wintun", false), 0);
+    api_end(&next);
+    api_shutdown();
+}
+
 TEST(creator_that_has_ended_is_dead_though_its_process_object_is_held)
 {
     /* "Terminating a Process": the object stays until its last handle is closed; it is signalled.

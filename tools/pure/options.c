@@ -36,8 +36,9 @@ static const OPTION Options[] = {
     TEXT_VALUE("sddl", "SDDL", Sddl, "who may use the adapter, as a security descriptor"),
     FLAG("no-dad", NoDad, "use addresses without testing for duplicates"),
     FLAG("persistent", Persistent, "the adapter stays when this program ends"),
-    FLAG("devices", Devices, "only adapters whose creators have gone"),
-    FLAG("packages", Packages, "only driver packages that are not the newest"),
+    FLAG("devices", Devices, "adapters whose creators have gone"),
+    FLAG("broken", Broken, "persistent adapters that Windows cannot start"),
+    FLAG("packages", Packages, "driver packages that are not the newest"),
     FLAG("force", Force, "also if a running program uses the adapter"),
     FLAG("create", Create, "create a temporary adapter of that name first"),
     FLAG("answer", Answer, "answer pings, and capture the answers too"),
@@ -90,10 +91,10 @@ static const COMMAND Commands[CommandCount] = {
          "is captured goes nowhere else. Without FILE a line is shown for each packet;\n"
          "with - the file goes to standard output. Ends with Ctrl-C.\n"},
     [CommandRepair] =
-        {"repair", "", 0, 0, " devices packages json verbose ",
+        {"repair", "", 0, 0, " devices packages broken json verbose ",
          "Remove what crashed programs and old versions left",
          "Only what carries the mark of wintun.dll; adapters in use and persistent ones\n"
-         "stay. Needs to run elevated.\n"},
+         "stay. Without an option: --devices --packages. Needs to run elevated.\n"},
     [CommandVersion] = {"version", "", 0, 0, " json verbose ",
                         "Versions of this program, wintun.dll and the driver", ""},
     [CommandSelftest] =

@@ -35,7 +35,7 @@ typedef struct {
     const wchar_t *Name; /* the first argument: an adapter, or for help a command */
     const wchar_t *File; /* the second */
     bool Json, Help, Verbose;
-    bool NoDad, Persistent, Force, Create, Answer, Overwrite, Devices, Packages;
+    bool NoDad, Persistent, Force, Create, Answer, Overwrite, Devices, Packages, Broken;
     const wchar_t *Type, *Guid, *Sddl, *Category;
     const wchar_t *Addresses[MAX_ADDRESSES];
     uint64_t AddressCount;
