@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 # Copyright (C) 2026 Wintun authors
 #
-# Every target of the project. Folders are taken by wildcard: a new file needs no change here.
+# Every target of the project; what tests are made of is in tests/tests.mk and tests/wine/wine.mk.
+# Folders are taken by wildcard: a new file needs no change here.
 #   make        wintun.sys and wintun.dll in out/amd64 and out/arm64, out/nthost
 #   make demo   sets up what is missing, then shows real traffic through the driver
 #   make test   sets up what is missing, then checks and tests everything
@@ -225,287 +226,22 @@ $(WINEXAMPLES): $(OUT)/amd64/%.exe: examples/%.c include/wintun.h include/wintun
 	$(MINGW_CC) $(MINGWFLAGS) -o $@ $(filter %.c,$^) -lws2_32
 all: $(WINEXAMPLES)
 
-# Programs that tests start as children of the host.
-CHILDREN := $(patsubst tests/host/children/%.c,$(OUT)/children/%,$(wildcard tests/host/children/*.c))
-$(CHILDREN): $(OUT)/children/%: $(OUT)/host-plain/tests/host/children/%.o $(CHILDSRC:%.c=$(OUT)/host-plain/%.o)
-	mkdir -p $(@D)
-	echo '  link     $@'
-	$(CC) -o $@ $^ -pthread
-tests: $(CHILDREN)
+# ---- the demo, and the bench ---------------------------------------------------------------------
 
-# ---- test drivers: small .sys files, with both triples at -O0 and -O2 ----------------------------
-
-VARIANTS := gnu-O0 gnu-O2 msvc-O0 msvc-O2
-TRIPLE_gnu-O0 := x86_64-w64-windows-gnu
-TRIPLE_gnu-O2 := x86_64-w64-windows-gnu
-TRIPLE_msvc-O0 := x86_64-pc-windows-msvc
-TRIPLE_msvc-O2 := x86_64-pc-windows-msvc
-TESTDRIVERS := $(basename $(notdir $(wildcard tests/host/drivers/*.c)))
-# what test programs themselves offer to the drivers they load
-TESTIMPORTS := $(patsubst tests/host/drivers/%.def,$(OUT)/drivers/%.lib,$(wildcard tests/host/drivers/*.def))
-$(OUT)/drivers/%.lib: tests/host/drivers/%.def
-	mkdir -p $(@D)
-	echo '  import   $@'
-	$(DLLTOOL) -m i386:x86-64 -d $< -l $@
-define test_driver_variant
-$(OUT)/drivers/$(1)/%.obj: tests/host/drivers/%.c Makefile
-	mkdir -p $$(@D)
-	echo '  compile  $$@'
-	$$(CLANG) --target=$$(TRIPLE_$(1)) $$(filter-out -O2,$$(WINCC)) -$$(lastword $$(subst -, ,$(1))) \
-		-Itests/host/drivers -c $$< -o $$@
-$(OUT)/drivers/$(1)/%.sys: $(OUT)/drivers/$(1)/%.obj $$(IMPORTS_amd64) $$(TESTIMPORTS)
-	echo '  link     $$@'
-	$$(LLD) $$(WINLD) /machine:x64 /pdb:$$(@:.sys=.pdb) /pdbaltpath:$$(notdir $$(@:.sys=.pdb)) /out:$$@ $$^
-drivers: $$(TESTDRIVERS:%=$(OUT)/drivers/$(1)/%.sys)
-endef
-$(foreach v,$(VARIANTS),$(eval $(call test_driver_variant,$(v))))
-.PHONY: drivers
-
-# ---- instrumented drivers: asan (address checks), tsan (race checks), cov (fuzzing feedback) ------
-
-SANITIZED := asan tsan cov
-SAN_asan := -Xclang -fsanitize=kernel-address -Xclang -fsanitize-recover=kernel-address \
-	-mllvm -asan-stack=1 -mllvm -asan-globals=1 -mllvm -asan-instrumentation-with-call-threshold=0 \
-	-mllvm -asan-max-inline-poisoning-size=0
-SAN_tsan := -Xclang -fsanitize=thread -mllvm -tsan-instrument-func-entry-exit=0
-SAN_cov  := $(SAN_asan) -fsanitize-coverage=inline-8bit-counters,pc-table,trace-cmp
-$(OUT)/sanitize/sanitizer.lib: nthost/pe/runtime/sanitizer.def
-	mkdir -p $(@D)
-	echo '  import   $@'
-	$(DLLTOOL) -m i386:x86-64 -d $< -l $@
-$(OUT)/sanitize/runtime.obj: nthost/pe/runtime/runtime.c Makefile
-	mkdir -p $(@D)
-	echo '  compile  $@'
-	$(CLANG) --target=$(TRIPLE_amd64) $(WINCC) -c $< -o $@
-SANRUNTIME := $(OUT)/sanitize/runtime.obj $(OUT)/sanitize/sanitizer.lib
-
-# driver and DLL as out/amd64-asan/wintun.sys and .dll, any test driver as out/drivers/asan/<name>.sys, and so on
-define sanitized_driver
-$(OUT)/amd64-$(1)/driver/%.obj: driver/%.c Makefile VERSION
-	mkdir -p $$(@D)
-	echo '  compile  $$@'
-	$$(CLANG) --target=$$(TRIPLE_amd64) $$(WINCC) $$(SAN_$(1)) $$(TUN_DEFINES) -c $$< -o $$@
-$(OUT)/amd64-$(1)/wintun.sys: $$(patsubst %.c,$(OUT)/amd64-$(1)/%.obj,$$(wildcard driver/*.c)) \
-		$(OUT)/amd64/driver/wintun.res $$(SANRUNTIME) $$(IMPORTS_amd64)
-	echo '  link     $$@'
-	$$(LLD) $$(WINLD) /machine:x64 /pdb:$$(@:.sys=.pdb) /pdbaltpath:wintun.pdb /out:$$@ $$^
-$(OUT)/amd64-$(1)/api/%.obj: api/%.c Makefile VERSION
-	mkdir -p $$(@D)
-	echo '  compile  $$@'
-	$$(CLANG) --target=$$(TRIPLE_amd64) $$(filter-out -Wframe-larger-than=%,$$(APICC)) $$(SAN_$(1)) \
-		$$(API_DEFINES) -c $$< -o $$@
-$(OUT)/amd64-$(1)/wintun.dll: $$(patsubst %.c,$(OUT)/amd64-$(1)/%.obj,$$(wildcard api/*.c)) \
-		$(OUT)/amd64/api/wintun.res $$(SANRUNTIME) $(OUT)/amd64/kernel32.lib api/wintun.def
-	echo '  link     $$@'
-	$$(LLD) $$(APILD) /machine:x64 /pdb:$$(@D)/wintun-api.pdb /implib:$$(@:.dll=.lib) /out:$$@ \
-		$$(filter-out %.def,$$^)
-$(OUT)/drivers/$(1)/%.obj: tests/host/drivers/%.c Makefile
-	mkdir -p $$(@D)
-	echo '  compile  $$@'
-	$$(CLANG) --target=$$(TRIPLE_amd64) $$(WINCC) $$(SAN_$(1)) -Itests/host/drivers -c $$< -o $$@
-$(OUT)/drivers/$(1)/%.sys: $(OUT)/drivers/$(1)/%.obj $$(SANRUNTIME) $$(IMPORTS_amd64) $$(TESTIMPORTS)
-	echo '  link     $$@'
-	$$(LLD) $$(WINLD) /machine:x64 /pdb:$$(@:.sys=.pdb) /pdbaltpath:$$(notdir $$(@:.sys=.pdb)) /out:$$@ $$^
-endef
-$(foreach v,$(SANITIZED),$(eval $(call sanitized_driver,$(v))))
-# test drivers that also run so
-SANTESTS := sanitize frames bundle4
-drivers: $(foreach v,$(SANITIZED),$(OUT)/drivers/$(v)/sanitize.sys)
-tests-asan: $(OUT)/amd64-asan/wintun.sys $(OUT)/amd64-asan/wintun.dll $(SANTESTS:%=$(OUT)/drivers/asan/%.sys)
-tests-tsan: $(OUT)/amd64-tsan/wintun.sys $(OUT)/amd64-tsan/wintun.dll $(SANTESTS:%=$(OUT)/drivers/tsan/%.sys)
-
-# ---- test modules: small DLLs that user processes of nthost load -----------------------------------
-
-TESTMODULES := $(basename $(notdir $(wildcard tests/host/modules/*.c)))
-DLLLD := $(filter-out /driver /subsystem:% /entry:%,$(WINLD)) /dll /subsystem:console /entry:DllMain
-$(OUT)/modules/kernel32.lib: tests/host/modules/kernel32.def
-	mkdir -p $(@D)
-	echo '  import   $@'
-	$(DLLTOOL) -m i386:x86-64 -d $< -l $@
-$(OUT)/modules/%.res: tests/host/modules/%.rc Makefile
-	mkdir -p $(@D)
-	echo '  resource $@'
-	$(RC) /nologo /fo $@ $<
-# plain as out/modules/<name>.dll; instrumented as out/modules/asan/<name>.dll, and so on
-define test_module
-$(OUT)/modules$(1)/%.obj: tests/host/modules/%.c Makefile
-	mkdir -p $$(@D)
-	echo '  compile  $$@'
-	$$(CLANG) --target=$$(TRIPLE_amd64) $$(filter-out -Isdk -Iinclude,$$(WINCC)) $(2) -c $$< -o $$@
-$(OUT)/modules$(1)/%.dll: $(OUT)/modules$(1)/%.obj $(OUT)/modules/%.res $(OUT)/modules/kernel32.lib $(3)
-	echo '  link     $$@'
-	$$(LLD) $$(DLLLD) /machine:x64 /pdb:$$(@:.dll=.pdb) /pdbaltpath:$$(notdir $$(@:.dll=.pdb)) /out:$$@ $$^
-endef
-$(eval $(call test_module,,,))
-$(eval $(call test_module,/asan,$(SAN_asan),$(SANRUNTIME)))
-$(eval $(call test_module,/tsan,$(SAN_tsan),$(SANRUNTIME)))
-tests: $(TESTMODULES:%=$(OUT)/modules/%.dll)
-tests-asan: $(TESTMODULES:%=$(OUT)/modules/asan/%.dll)
-tests-tsan: $(TESTMODULES:%=$(OUT)/modules/tsan/%.dll)
-
-# ---- test programs: one per file under tests/unit, tests/host, tests/driver, tests/api -----------
-
-TESTSRC := $(wildcard tests/unit/*.c tests/host/*.c tests/driver/*.c tests/api/*.c)
-TESTLIB := $(patsubst %.c,%.o,$(wildcard tests/lib/*.c))
-define test_variant
-$(OUT)/tests-$(1)/%: $(OUT)/host-$(1)/tests/%.o $$(TESTLIB:%=$(OUT)/host-$(1)/%) $$(HOSTOBJ_$(1))
-	mkdir -p $$(@D)
-	echo '  link     $$@'
-	$$(CC) $$(HOST_$(1)) -o $$@ $$^ $$(HOSTLIBS)
-$$(filter $(OUT)/tests-$(1)/unit/tool_%,$$(TESTSRC:tests/%.c=$(OUT)/tests-$(1)/%)): \
-	$$(patsubst %.c,$(OUT)/host-$(1)/%.o,$$(wildcard tools/pure/*.c))
-tests-$(1): $$(TESTSRC:tests/%.c=$(OUT)/tests-$(1)/%)
-.PHONY: tests-$(1)
-endef
-$(foreach v,plain asan tsan,$(eval $(call test_variant,$(v))))
-$(OUT)/host-%.o: HOSTCC += $(if $(findstring /tests/,$@),-Itests/lib -Itests/lib/win -Itests,) $(if $(findstring /tests/unit/,$@),-Idriver,)
-tests: tests-plain drivers
-
-# ---- the demo, and drivers that must make it fail: the driver's sources with lies told to NDIS ----
-
-.PHONY: demo
+.PHONY: demo bench
 demo: all
 	scripts/demo
 
-SABOTAGES := corrupt exchange drop lose bypass
-define sabotaged_driver
-$(OUT)/sabotage/$(1)/%.obj: driver/%.c tests/demo/sabotage.h Makefile VERSION
-	mkdir -p $$(@D)
-	echo '  compile  $$@'
-	$$(CLANG) --target=$$(TRIPLE_amd64) $$(WINCC) $$(TUN_DEFINES) -include tests/demo/sabotage.h -c $$< -o $$@
-$(OUT)/sabotage/$(1)/sabotage.obj: tests/demo/sabotage.c tests/demo/sabotage.h Makefile
-	mkdir -p $$(@D)
-	echo '  compile  $$@'
-	$$(CLANG) --target=$$(TRIPLE_amd64) $$(WINCC) -DSABOTAGE=SABOTAGE_$(1) -c $$< -o $$@
-$(OUT)/sabotage/$(1).sys: $$(patsubst driver/%.c,$(OUT)/sabotage/$(1)/%.obj,$$(wildcard driver/*.c)) \
-		$(OUT)/sabotage/$(1)/sabotage.obj $$(IMPORTS_amd64)
-	echo '  link     $$@'
-	$$(LLD) $$(WINLD) /machine:x64 /pdb:$$(@:.sys=.pdb) /pdbaltpath:$$(notdir $$(@:.sys=.pdb)) /out:$$@ $$^
-endef
-$(foreach s,$(SABOTAGES),$(eval $(call sabotaged_driver,$(s))))
-tests: $(SABOTAGES:%=$(OUT)/sabotage/%.sys)
-
-# ---- wintun.exe with a wintun.dll that only plays one, and with one of version 0.14 ---------------
-
-TESTTOOLS := $(OUT)/tests-tools $(OUT)/tests-tools/old $(OUT)/tests-tools/alone
-$(OUT)/tests-tools/wintun.dll: tests/tools/wintun.c include/wintun.h Makefile
-	mkdir -p $(@D)
-	echo '  link     $@'
-	$(MINGW_CC) $(MINGWFLAGS) -shared -o $@ $<
-$(OUT)/tests-tools/old/wintun.dll: tests/tools/wintun.c tests/tools/old.def include/wintun.h Makefile
-	mkdir -p $(@D)
-	echo '  link     $@'
-	$(MINGW_CC) $(MINGWFLAGS) -shared -o $@ tests/tools/wintun.c tests/tools/old.def
-$(TESTTOOLS:%=%/wintun.exe): $(OUT)/amd64/wintun.exe
-	mkdir -p $(@D)
-	cp $< $@
-tests: $(TESTTOOLS:%=%/wintun.exe) $(OUT)/tests-tools/wintun.dll $(OUT)/tests-tools/old/wintun.dll
-
-# ---- the bench -----------------------------------------------------------------------------------
-
-.PHONY: bench
 bench: driver $(OUT)/bench
 	$(OUT)/bench
-tests: $(OUT)/bench
 $(OUT)/bench: $(patsubst %.c,$(OUT)/host-plain/%.o,$(wildcard tests/bench/*.c)) $(HOSTOBJ_plain)
 	echo '  link     $@'
 	$(CC) -o $@ $^ $(HOSTLIBS)
 
-# ---- Wine: an ndis.sys of nthost/ndis, and programs for both sides of it ---------------------------
+# ---- what tests are made of: tests/tests.mk, tests/wine/wine.mk ------------------------------------
 
-# Files of nthost as they are, over tests/wine/ndis/host; of the double's own, those that include
-# windows.h cannot include sdk/, and the other way round.
-WINESYS  := /usr/x86_64-w64-mingw32
-WINECC   := --target=$(TRIPLE_amd64) -std=gnu17 $(WINWARN) -O2 -g -gcodeview -fms-extensions \
-	-fno-stack-protector -mno-stack-arg-probe -fno-strict-aliasing -Wno-missing-field-initializers -MMD -MP \
-	-isystem $(WINESYS)/include
-WINENT   := -Itests/wine/ndis/host -Itests/wine/ndis -Isdk -Inthost -Iinclude -Wno-unused-function
-WINEHOST := $(filter-out nthost/ndis/platform.c,$(wildcard nthost/ndis/*.c)) nthost/nt/csq.c \
-	nthost/nt/rundown.c nthost/nt/spin.c
-WINEKERNEL := $(patsubst %,tests/wine/ndis/%.c,core edge kernel platform requests)
-WINEUSER := $(filter-out $(WINEKERNEL),$(wildcard tests/wine/ndis/*.c))
-$(WINEHOST:%.c=$(OUT)/wine/%.obj) $(WINEKERNEL:%.c=$(OUT)/wine/%.obj): $(OUT)/wine/%.obj: %.c Makefile
-	mkdir -p $(@D)
-	echo '  compile  $@'
-	$(CLANG) $(WINENT) $(WINECC) -c $< -o $@
-$(OUT)/wine/tests/wine/%.obj: tests/wine/%.c Makefile
-	mkdir -p $(@D)
-	echo '  compile  $@'
-	$(CLANG) $(WINECC) -c $< -o $@
-$(OUT)/wine/ndis.def: sdk/ndis.def Makefile
-	mkdir -p $(@D)
-	sed -E -e 's/@[0-9]+$$//' -e 's/^NdisGetVersion$$/&=wine_get_version/' \
-		-e 's/^NdisMRegisterMiniportDriver$$/&=wine_register/' $< > $@
-$(OUT)/wine/ndis.sys: $(WINEHOST:%.c=$(OUT)/wine/%.obj) $(WINEKERNEL:%.c=$(OUT)/wine/%.obj) \
-		$(WINEUSER:%.c=$(OUT)/wine/%.obj) $(OUT)/wine/ndis.def $(OUT)/amd64/ntoskrnl.lib
-	echo '  link     $@'
-	$(LLD) /nologo /dll /lldmingw /machine:x64 /entry:DllMain /nodefaultlib /debug /pdb:$(@:.sys=.pdb) \
-		/out:$@ /def:$(OUT)/wine/ndis.def $(filter %.obj %.lib,$^) \
-		$(patsubst %,$(WINESYS)/lib/lib%.a,kernel32 ntdll advapi32 ws2_32 rpcrt4 ucrtbase)
-
-# Programs of Windows, over msvcrt.dll: the files of this folder, and the examples over the user end of
-# nthost/client. client and reply see a real process where they would see a simulated one.
-WINELIBS := $(patsubst %,$(WINESYS)/lib/lib%.a,msvcrt kernel32 ntdll advapi32 shell32 setupapi newdev ws2_32)
-WINECLIENT := $(patsubst %,$(OUT)/wine/%.obj,nthost/client/ring nthost/client/packets tests/wine/user/process)
-$(OUT)/wine/nthost/client/%.obj $(OUT)/wine/examples/%.obj: WINECC += -Itests/wine/user -Inthost -Iinclude \
-	-D__USE_MINGW_ANSI_STDIO=0
-$(OUT)/wine/tests/wine/%.obj: WINECC += -Inthost -Iinclude -Itests/wine/ndis -D__USE_MINGW_ANSI_STDIO=0
-$(OUT)/wine/nthost/client/%.obj: nthost/client/%.c Makefile
-	mkdir -p $(@D)
-	echo '  compile  $@'
-	$(CLANG) $(WINECC) -c $< -o $@
-$(OUT)/wine/examples/%.obj: examples/%.c Makefile
-	mkdir -p $(@D)
-	echo '  compile  $@'
-	$(CLANG) $(WINECC) -c $< -o $@
-$(OUT)/wine/%.exe: $(OUT)/wine/tests/wine/start.obj
-	echo '  link     $@'
-	$(LLD) /nologo /lldmingw /machine:x64 /subsystem:console /entry:start /nodefaultlib /out:$@ $^ $(WINELIBS)
-$(OUT)/wine/device.exe: $(OUT)/wine/tests/wine/device.obj
-$(OUT)/wine/client.exe: $(OUT)/wine/tests/wine/client.obj $(WINECLIENT)
-$(OUT)/wine/reply.exe $(OUT)/wine/tunnel.exe: $(OUT)/wine/%.exe: $(OUT)/wine/examples/%.obj $(WINECLIENT)
-# The cfgmgr32.dll double with the process that it starts for a device, and programs over wintun.dll.
-CFGMGR32 := $(OUT)/wine/tests/wine/cfgmgr32
-$(CFGMGR32)/%.obj $(OUT)/wine/tests/wine/dll.obj: WINECC += -D_WIN32_WINNT=0x0A00
-$(OUT)/wine/cfgmgr32.dll: $(patsubst %,$(CFGMGR32)/%.obj,cfgmgr32 hook machine network software store) \
-		tests/wine/cfgmgr32/cfgmgr32.def
-	echo '  link     $@'
-	$(LLD) /nologo /dll /lldmingw /machine:x64 /entry:DllMain /nodefaultlib /out:$@ /def:$(lastword $^) \
-		$(filter %.obj,$^) $(WINELIBS) $(patsubst %,$(WINESYS)/lib/lib%.a,ole32 iphlpapi)
-$(OUT)/wine/swdevice.exe: $(CFGMGR32)/swdevice.obj $(CFGMGR32)/machine.obj $(WINESYS)/lib/libole32.a
-$(OUT)/wine/inject.exe: $(CFGMGR32)/inject.obj
-$(OUT)/wine/dll.exe: $(OUT)/wine/tests/wine/dll.obj $(WINESYS)/lib/libole32.a
-
-# The Linux end of the edge.
-$(OUT)/wine/bridge: $(OUT)/host-plain/tests/wine/bridge.o $(OUT)/host-plain/nthost/edge/netns.o
-	mkdir -p $(@D)
-	echo '  link     $@'
-	$(CC) -o $@ $^
-
-.PHONY: wine
-wine: $(OUT)/amd64/wintun.sys $(OUT)/amd64/wintun.inf $(OUT)/wine/ndis.sys $(OUT)/wine/bridge \
-	$(patsubst %,$(OUT)/wine/%.exe,client device reply tunnel)
-wine: $(OUT)/amd64/wintun.dll $(OUT)/amd64/wintun.exe $(WINEXAMPLES) $(OUT)/wine/cfgmgr32.dll $(patsubst %,$(OUT)/wine/%.exe,dll inject swdevice wgpeer)
-tests: wine
-
-# ---- tests under Wine: WireGuard in Go as a client of wintun.dll -----------------------------------
-
-# Debian has WireGuard's Go code, but not the Windows half of golang.org/x/sys: the Go tool chain
-# carries that for itself. Nothing is fetched; the trees are searched in this order.
-GODEPS := $(OUT)/wine/gopath
-GOENV  := GO111MODULE=off GOFLAGS= GOPROXY=off GOTOOLCHAIN=local CGO_ENABLED=0 GOOS=windows GOARCH=amd64 \
-	GOCACHE='$(CURDIR)/$(OUT)/wine/gocache' GOPATH='$(CURDIR)/tests/wine/go:$(CURDIR)/$(GODEPS):/usr/share/gocode'
-$(GODEPS)/ready: Makefile
-	rm -rf $(GODEPS)
-	mkdir -p $(GODEPS)/src/golang.org/x/sys
-	cd "$$(go env GOROOT)/src/cmd/vendor/golang.org/x/sys" && \
-		cp -r internal windows '$(CURDIR)/$(GODEPS)/src/golang.org/x/sys/'
-	touch $@
-$(OUT)/wine/wgpeer.exe: $(shell find tests/wine/go -name '*.go') $(GODEPS)/ready
-	mkdir -p $(@D)
-	echo '  go       $@'
-	$(GOENV) go vet wgpeer golang.zx2c4.com/wintun
-	$(GOENV) go build -p 2 -trimpath -ldflags='-s -w -buildid=' -o $@ wgpeer
+# Absent where only the products are built.
+include $(wildcard tests/*.mk tests/*/*.mk)
 
 # ---- checks and tests ----------------------------------------------------------------------------
 
