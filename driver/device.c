@@ -10,7 +10,7 @@
 #include "tun.h"
 
 #define TUN_FILE_CAPACITY 0x100000U /* of the ring behind ReadFile */
-#define TUN_PUMP_TURNS    4U        /* reads that a sender completes before the worker does */
+#define TUN_PUMP_TURNS    8U        /* of a sender in the pump, before the worker goes on */
 
 typedef struct TUN_FILE {
     TUN_ADAPTER *Adapter; /* referenced */
@@ -211,8 +211,8 @@ static BOOLEAN ReadsServe(TUN_ADAPTER *Adapter)
 /*
  * Brings packets and reads together, after either has come. One caller at a time is inside, without
  * a lock and at DISPATCH_LEVEL, where it cannot be suspended; one who finds it busy leaves a mark,
- * and the one inside looks again. When its turns are used up the worker goes on, so that nobody
- * serves the others for ever.
+ * and the one inside looks again. Each read served and each look again is a turn. When the turns
+ * are used up the worker goes on, so that nobody serves the others for ever, nor looks for them.
  */
 VOID ReadsPump(TUN_ADAPTER *Adapter)
 {
@@ -221,11 +221,11 @@ VOID ReadsPump(TUN_ADAPTER *Adapter)
     LONG Seen = InterlockedIncrement(&Adapter->Pump);
 
     if (Seen == 1) {
-        do {
+        while (Turns && (ReadsServe(Adapter) ||
+                         InterlockedCompareExchange(&Adapter->Pump, 0, Seen) != Seen)) {
+            Turns--;
             Seen = ReadAcquire(&Adapter->Pump);
-            while (Turns && ReadsServe(Adapter))
-                Turns--;
-        } while (Turns && InterlockedCompareExchange(&Adapter->Pump, 0, Seen) != Seen);
+        }
         if (!Turns) {
             InterlockedExchange(&Adapter->Pump, 0);
             KeSetEvent(&Adapter->Kick, EVENT_INCREMENT, FALSE);
