@@ -7,8 +7,8 @@
  * Nonpaged memory: an idle adapter has its structure (0.9 KiB, with room for a session), two gates
  * (a cache line per processor each) and an empty pool of lists, below 16 KiB with 64 processors.
  * With its first session comes a thread. A session of rings has two MDLs, one of files a ring of
- * 1.1 MiB; receive buffers are made as packets come, at most 2 MiB and a batch, and go with the
- * session.
+ * 1.1 MiB; receive buffers are made as packets come, of either size at most 2 MiB, and 320 KiB for
+ * each processor that has a batch under way; they go with the session.
  */
 #include "tun.h"
 

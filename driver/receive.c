@@ -10,7 +10,7 @@
 #define TUN_SPINS       256U  /* looks before the worker sleeps: some 20 us */
 #define TUN_BATCH_LISTS 64U   /* most packets in one indication */
 #define TUN_SMALL       2000U /* bytes that a small buffer holds; a large one holds any packet */
-#define TUN_KEPT        0x200000L /* bytes of buffers that the stack may keep, give or take a batch */
+#define TUN_KEPT        0x200000L /* bytes of buffers that the stack may keep */
 
 /* A packet on its way through the stack. The MDL begins at the packet: nothing is before it. */
 typedef struct TUN_BUFFER {
@@ -139,15 +139,16 @@ static VOID BatchEnlist(TUN_BATCH *Batch, TUN_BUFFER *Buffer, ULONG Bytes)
     Batch->Bytes += Bytes;
 }
 
-/* Copies records until there are no more or the batch is full. */
+/* Copies records until there are no more or the batch is full: of packets, or of buffers, lest few
+ * bytes take many large ones. */
 static VOID BatchFill(TUN_BATCH *Batch, TUN_RING *Ring)
 {
     const UCHAR *Packet;
     ULONG Bytes;
 
-    for (ULONG Copied = 0; Batch->Packets < TUN_BATCH_LISTS && Copied < TUN_TURN_BYTES &&
-                           RingPeek(Ring, &Packet, &Bytes);
-         Copied += Bytes, Batch->Packets++) {
+    for (ULONG Room = 0; Batch->Packets < TUN_BATCH_LISTS && Room < TUN_TURN_BYTES &&
+                         RingPeek(Ring, &Packet, &Bytes);
+         Room += Bytes > TUN_SMALL ? WINTUN_MAX_PACKET : TUN_SMALL, Batch->Packets++) {
         TUN_BUFFER *Buffer = Batch->IsFlowing ? BufferTake(Batch->Adapter, Bytes) : NULL;
         if (Buffer) {
             RtlCopyMemory(Buffer->Data, Packet, Bytes);
