@@ -10,12 +10,12 @@
 #include "tun.h"
 
 #define TUN_FILE_CAPACITY 0x100000U /* of the ring behind ReadFile */
+#define TUN_CLOSED        (-1)      /* TUN_FILE.Joined: has had its cleanup */
 #define TUN_PUMP_TURNS    8U        /* of a sender in the pump, before the worker goes on */
 
 typedef struct TUN_FILE {
     TUN_ADAPTER *Adapter; /* referenced */
     LONG Joined;          /* Id of the file session it is or was part of; Driver.Mutex */
-    BOOLEAN IsClosed;     /* has had its cleanup; Driver.Mutex */
 } TUN_FILE;
 
 static const UCHAR Marker;       /* its address in FsContext2 says: one of our files */
@@ -305,7 +305,7 @@ static NTSTATUS FileJoinLocked(TUN_FILE *File, KPROCESSOR_MODE Mode)
 
     if (Mode == UserMode)
         New.Process = PsGetCurrentProcessId();
-    if (File->IsClosed)
+    if (File->Joined == TUN_CLOSED)
         return STATUS_FILE_FORCED_CLOSED;
     if (!Adapter->SessionKind) {
         New.Memory = PoolAlloc(TUN_FILE_CAPACITY + WINTUN_RING_OVERHEAD);
@@ -419,18 +419,16 @@ static NTSTATUS NTAPI DeviceDispatch(DEVICE_OBJECT *Device, IRP *Irp)
         Status = FileOpen(Irp, Stack);
         break;
     case IRP_MJ_CLEANUP:
-        DriverLock();
-        File->IsClosed = TRUE;
-        ReadsEndLocked(File->Adapter, Stack->FileObject, STATUS_CANCELLED);
-        SessionLeaveLocked(File->Adapter, Stack->FileObject, File->Joined);
-        DriverUnlock();
-        break;
     case IRP_MJ_CLOSE:
         DriverLock();
-        SessionLeaveLocked(File->Adapter, Stack->FileObject, 0);
+        ReadsEndLocked(File->Adapter, Stack->FileObject, STATUS_CANCELLED);
+        SessionLeaveLocked(File->Adapter, Stack->FileObject, File->Joined);
+        File->Joined = TUN_CLOSED;
         DriverUnlock();
-        AdapterDereference(File->Adapter);
-        PoolFree(File);
+        if (Stack->MajorFunction == IRP_MJ_CLOSE) {
+            AdapterDereference(File->Adapter);
+            PoolFree(File);
+        }
         break;
     default:
         if (ReadAcquire(&File->Adapter->IsRemoved)) {
