@@ -409,8 +409,10 @@ static NTSTATUS NTAPI DeviceDispatch(DEVICE_OBJECT *Device, IRP *Irp)
     ULONG_PTR Information = 0;
     NTSTATUS Status = STATUS_SUCCESS;
 
-    /* A request that a driver has made may be without a file. */
-    if (Stack->MajorFunction != IRP_MJ_CREATE && !DeviceOwns(Stack->FileObject))
+    /* A request that a driver has made may be without a file, or come from a completion routine at
+     * DISPATCH_LEVEL, where nobody can wait for the mutex. */
+    if (KeGetCurrentIrql() == DISPATCH_LEVEL ||
+        (Stack->MajorFunction != IRP_MJ_CREATE && !DeviceOwns(Stack->FileObject)))
         return DeviceComplete(Irp, STATUS_INVALID_DEVICE_REQUEST, 0);
     const ULONG Code = Stack->Parameters.DeviceIoControl.IoControlCode; /* if it is one */
     TUN_FILE *File = Stack->FileObject->FsContext;

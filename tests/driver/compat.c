@@ -337,6 +337,7 @@ NTSTATUS NTAPI ZwOpenFile(HANDLE *handle, ACCESS_MASK access, OBJECT_ATTRIBUTES 
 struct kernel_reader {
     DEVICE_OBJECT *device;
     FILE_OBJECT *file;
+    HANDLE handle;
     uint8_t *buffer;
     unsigned done, again;
     NTSTATUS status[8], answer[8]; /* of reads that completed; of those sent from completion */
@@ -370,6 +371,34 @@ static NTSTATUS NTAPI kernel_read_done(DEVICE_OBJECT *device, IRP *irp, void *co
     return STATUS_MORE_PROCESSING_REQUIRED;
 }
 
+static void reader_open(struct kernel_reader *reader, const struct port *port)
+{
+    WCHAR text[160] = L"\\DosDevices\\";
+    UNICODE_STRING name = {.Buffer = text};
+    OBJECT_ATTRIBUTES attributes;
+    IO_STATUS_BLOCK block;
+    size_t length = 12;
+
+    for (const char *c = port->file + 4; *c; c++)
+        text[length++] = (WCHAR)*c;
+    name.Length = name.MaximumLength = (USHORT)(2 * length);
+    InitializeObjectAttributes(&attributes, &name, OBJ_KERNEL_HANDLE, NULL, NULL);
+    CHECK_STATUS(ZwOpenFile(&reader->handle, FILE_READ_DATA, &attributes, &block, 0, 0),
+                 STATUS_SUCCESS);
+    CHECK_STATUS(ObReferenceObjectByHandle(reader->handle, FILE_READ_DATA, NULL, KernelMode,
+                                           (void **)&reader->file, NULL),
+                 STATUS_SUCCESS);
+    reader->device = IoGetRelatedDeviceObject(reader->file);
+    reader->buffer = ExAllocatePoolWithTag(NonPagedPool, READ_ROOM, 0x74736574);
+}
+
+static void reader_close(struct kernel_reader *reader)
+{
+    ObDereferenceObject(reader->file);
+    CHECK_STATUS(ZwClose(reader->handle), STATUS_SUCCESS);
+    ExFreePoolWithTag(reader->buffer, 0x74736574);
+}
+
 TEST(kernel_client_may_read_again_when_a_read_is_ended)
 {
     /* nc-wdm-io_completion_routine: it may send the next request. Ending a session completes its
@@ -377,24 +406,9 @@ TEST(kernel_client_may_read_again_when_a_read_is_ended)
      * begins no session that nobody would end */
     struct scene scene;
     struct kernel_reader reader = {.buffer = NULL};
-    WCHAR text[160] = L"\\DosDevices\\";
-    UNICODE_STRING name = {.Buffer = text};
-    OBJECT_ATTRIBUTES attributes;
-    IO_STATUS_BLOCK block;
-    HANDLE handle;
 
     scene_begin(&scene, SERIAL(1));
-    size_t length = 12;
-    for (const char *c = scene.port.file + 4; *c; c++)
-        text[length++] = (WCHAR)*c;
-    name.Length = name.MaximumLength = (USHORT)(2 * length);
-    InitializeObjectAttributes(&attributes, &name, OBJ_KERNEL_HANDLE, NULL, NULL);
-    CHECK_STATUS(ZwOpenFile(&handle, FILE_READ_DATA, &attributes, &block, 0, 0), STATUS_SUCCESS);
-    CHECK_STATUS(ObReferenceObjectByHandle(handle, FILE_READ_DATA, NULL, KernelMode,
-                                           (void **)&reader.file, NULL),
-                 STATUS_SUCCESS);
-    reader.device = IoGetRelatedDeviceObject(reader.file);
-    reader.buffer = ExAllocatePoolWithTag(NonPagedPool, READ_ROOM, 0x74736574);
+    reader_open(&reader, &scene.port);
     CHECK_STATUS(kernel_read(&reader), STATUS_PENDING);
     CHECK(port_is_up(&scene.port));
     nth_surprise_remove(scene.port.device);
@@ -405,9 +419,30 @@ TEST(kernel_client_may_read_again_when_a_read_is_ended)
         CHECK_STATUS(reader.status[i], STATUS_FILE_FORCED_CLOSED);
     for (unsigned i = 0; i < reader.again; i++)
         CHECK_STATUS(reader.answer[i], STATUS_FILE_FORCED_CLOSED);
-    ObDereferenceObject(reader.file);
-    CHECK_STATUS(ZwClose(handle), STATUS_SUCCESS);
-    ExFreePoolWithTag(reader.buffer, 0x74736574);
+    reader_close(&reader);
     client_destroy(scene.admin);
     scenario_shutdown();
+}
+
+TEST(kernel_request_at_raised_irql_is_refused)
+{
+    /* "Dispatch Routines and IRQLs": reads come at PASSIVE_LEVEL. A read that has its packets is
+     * completed at DISPATCH_LEVEL, and a client that sends the next one from there is told so */
+    struct scene scene;
+    struct kernel_reader reader = {.buffer = NULL};
+
+    scene_begin(&scene, SERIAL(1));
+    reader_open(&reader, &scene.port);
+    CHECK_STATUS(kernel_read(&reader), STATUS_PENDING);
+    CHECK_STATUS(port_send(&scene.port, packet_of(60, 4, 1), 60, NULL), NDIS_STATUS_SUCCESS);
+    CHECK_EQ(reader.done, 4);
+    CHECK_STATUS(reader.status[0], STATUS_SUCCESS);
+    for (unsigned i = 0; i < reader.again; i++)
+        CHECK_STATUS(reader.answer[i], STATUS_INVALID_DEVICE_REQUEST);
+    CHECK_STATUS(kernel_read(&reader), STATUS_PENDING); /* from here it may */
+    CHECK_STATUS(port_send(&scene.port, packet_of(61, 4, 1), 61, NULL), NDIS_STATUS_SUCCESS);
+    CHECK_EQ(reader.done, 5);
+    CHECK_STATUS(reader.status[4], STATUS_SUCCESS);
+    reader_close(&reader);
+    scene_end(&scene);
 }
