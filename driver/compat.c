@@ -48,7 +48,7 @@ static VOID CompatLeave(const DEVICE_OBJECT *Device, const FILE_OBJECT *File, BO
 {
     DriverLock();
     TUN_ADAPTER *Adapter = CompatFindLocked(Device);
-    if (Adapter)
+    if (Adapter && File) /* a file session has no owner either */
         SessionLeaveLocked(Adapter, File, 0);
     if (Adapter && IsClose && Adapter->CompatFile == File) {
         Adapter->CompatFile = NULL;

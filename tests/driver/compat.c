@@ -446,3 +446,33 @@ TEST(kernel_request_at_raised_irql_is_refused)
     reader_close(&reader);
     scene_end(&scene);
 }
+
+static NTSTATUS NTAPI keep_done(DEVICE_OBJECT *device, IRP *irp, void *context)
+{
+    return STATUS_MORE_PROCESSING_REQUIRED;
+}
+
+TEST(kernel_cleanup_without_a_file_is_nobodys)
+{
+    /* IRP_MJ_CLEANUP at NDIS's device that names no file is not that of a session without one:
+     * a file session has no owner (design 2.1) */
+    struct scene scene;
+    struct kernel_client k;
+    struct kernel_reader reader = {.done = 4};
+
+    scene_begin(&scene, SERIAL(1));
+    reader_open(&reader, &scene.port);
+    CHECK_STATUS(kernel_read(&reader), STATUS_PENDING);
+    kernel_open(&k, scene.port.ndis);
+    IRP *irp = IoAllocateIrp(k.device->StackSize, FALSE);
+    IoGetNextIrpStackLocation(irp)->MajorFunction = IRP_MJ_CLEANUP;
+    IoSetCompletionRoutine(irp, keep_done, NULL, TRUE, TRUE, TRUE);
+    IoCallDriver(k.device, irp);
+    IoFreeIrp(irp);
+    CHECK(port_is_up(&scene.port));
+    CHECK_EQ(reader.done, 4);
+    ObDereferenceObject(k.file);
+    kernel_close(&k);
+    reader_close(&reader);
+    scene_end(&scene);
+}
