@@ -6,7 +6,7 @@
  *
  * Locks. A lock may be taken while holding those named after "after"; nothing else.
  *   Driver.Mutex           mutex, PASSIVE    adapters, control device, who has which session, link
- *   TUN_ADAPTER.RingGate   rundown, DISPATCH Session and its rings; after: Driver.Mutex (shuts it)
+ *   TUN_ADAPTER.RingGate   rundown, DISPATCH Session and its rings; after: Driver.Mutex, FlowGate
  *   TUN_ADAPTER.FlowGate   rundown, DISPATCH what NDIS waits for when it pauses the adapter
  *   TUN_RING.Lock          spin, DISPATCH    Cursor and Open of a ring to the user; after: RingGate
  *   TUN_ADAPTER.ReadLock   spin, DISPATCH    pending reads; after: Driver.Mutex, RingGate
