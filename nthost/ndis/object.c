@@ -106,6 +106,19 @@ void ndis_object_sweep(NDIS_HANDLE owner, const char *when)
 
 /* ---- memory ---- */
 
+void ndis_join(char *to, size_t bytes, const char *first, const char *second)
+{
+    size_t n = 0;
+
+    for (; *first && n < bytes; n++)
+        to[n] = *first++;
+    for (; *second && n < bytes; n++)
+        to[n] = *second++;
+    if (n == bytes)
+        nth_fail("a name of more than %zu characters", bytes - 1);
+    to[n] = 0;
+}
+
 void *ndis_alloc(SIZE_T bytes)
 {
     return ExAllocatePool2(POOL_FLAG_NON_PAGED, bytes, NDIS_TAG);

@@ -9,19 +9,6 @@
 
 #include <stdlib.h>
 
-void ndis_join(char *to, size_t bytes, const char *first, const char *second)
-{
-    size_t n = 0;
-
-    for (; *first && n < bytes; n++)
-        to[n] = *first++;
-    for (; *second && n < bytes; n++)
-        to[n] = *second++;
-    if (n == bytes)
-        nth_fail("a name of more than %zu characters", bytes - 1);
-    to[n] = 0;
-}
-
 const char *ndis_instance_of(DEVICE_OBJECT *pdo)
 {
     struct nth_device *device = nth_device_of(pdo);

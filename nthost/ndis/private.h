@@ -46,6 +46,9 @@ struct ndis_object *ndis_object_find(enum ndis_kind kind,
 /* Stops with "leak" when something is still owned by owner. */
 void ndis_object_sweep(NDIS_HANDLE owner, const char *when);
 
+/* Both texts, which must fit with their NUL. */
+void ndis_join(char *to, size_t bytes, const char *first, const char *second);
+
 /* Zeroed nonpaged memory through the kernel's allocator; NULL when there is none. */
 void *ndis_alloc(SIZE_T bytes);
 void ndis_free(void *memory);
@@ -90,7 +93,6 @@ bool ndis_header_is(const NDIS_OBJECT_HEADER *header, UCHAR type, UCHAR max_revi
 
 /* ---- surroundings (platform.c) ---- */
 
-void ndis_join(char *to, size_t bytes, const char *first, const char *second);
 const char *ndis_instance_of(DEVICE_OBJECT *pdo); /* "{NetCfgInstanceId}", NULL: no device node */
 const char *ndis_key_of(DEVICE_OBJECT *pdo);      /* its driver key */
 bool ndis_is_device(DEVICE_OBJECT *pdo, const struct nth_device *device);

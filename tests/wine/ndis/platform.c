@@ -164,19 +164,6 @@ struct wine_device *wine_device_add(DEVICE_OBJECT *pdo)
 
 /* ---- what nthost/ndis asks ---- */
 
-void ndis_join(char *to, size_t bytes, const char *first, const char *second)
-{
-    size_t n = 0;
-
-    for (; *first && n < bytes; n++)
-        to[n] = *first++;
-    for (; *second && n < bytes; n++)
-        to[n] = *second++;
-    if (n == bytes)
-        nth_fail("a name of more than %zu characters", bytes - 1);
-    to[n] = 0;
-}
-
 const char *ndis_instance_of(DEVICE_OBJECT *pdo)
 {
     const struct wine_device *d = wine_device_of(pdo);
