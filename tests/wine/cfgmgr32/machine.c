@@ -226,6 +226,30 @@ void machine_remove_device(const WCHAR *id)
     machine_clear_state(id);
 }
 
+HKEY machine_find_driver_key(const WCHAR *value, const void *data, DWORD size)
+{
+    WCHAR name[ID_CHARACTERS];
+    BYTE found[PATH_CHARACTERS];
+    HKEY class;
+    HKEY key = NULL;
+
+    if (RegOpenKeyExW(HKEY_LOCAL_MACHINE, CLASS_KEY GUID_TEXT_NET, 0, KEY_READ, &class) != 0)
+        return NULL;
+    for (DWORD i = 0; key == NULL; i++) {
+        DWORD length = ID_CHARACTERS;
+        DWORD found_size = sizeof(found);
+
+        if (RegEnumKeyExW(class, i, name, &length, NULL, NULL, NULL, NULL) != 0)
+            break;
+        if (RegGetValueW(class, name, value, RRF_RT_ANY, NULL, found, &found_size) == 0 &&
+            found_size == size && memcmp(found, data, size) == 0 &&
+            RegOpenKeyExW(class, name, 0, KEY_ALL_ACCESS, &key) != 0)
+            key = NULL;
+    }
+    RegCloseKey(class);
+    return key;
+}
+
 BOOL machine_read_version(const WCHAR *inf_path, FILETIME *date, DWORDLONG *number)
 {
     HINF inf = SetupOpenInfFileW(inf_path, NULL, INF_STYLE_WIN4, NULL);

@@ -55,6 +55,8 @@ void machine_clear_state(const WCHAR *id);
 
 /* The key of the device's driver below Control\Class. */
 DWORD machine_open_driver_key(const WCHAR *id, BOOL create, HKEY *key);
+/* Opens the driver key of a network device that has this value; NULL when there is none. */
+HKEY machine_find_driver_key(const WCHAR *value, const void *data, DWORD size);
 
 /*
  * Fills list with the paths of the interfaces of a class that a device has, or all devices when id

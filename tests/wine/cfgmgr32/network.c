@@ -10,39 +10,13 @@
 #include <stdio.h>
 #include <wchar.h>
 
-#define CLASS_KEY   L"System\\CurrentControlSet\\Control\\Class\\" GUID_TEXT_NET
 #define NET_KEY     L"System\\CurrentControlSet\\Control\\Network\\" GUID_TEXT_NET
 #define DEFAULT_MTU 65535
-
-/* Opens the driver's key with this value; key is NULL when there is none. */
-static HKEY find_driver_key(const WCHAR *value, const void *data, DWORD size)
-{
-    WCHAR name[ID_CHARACTERS];
-    BYTE found[PATH_CHARACTERS];
-    HKEY class;
-    HKEY key = NULL;
-
-    if (RegOpenKeyExW(HKEY_LOCAL_MACHINE, CLASS_KEY, 0, KEY_READ, &class) != 0)
-        return NULL;
-    for (DWORD i = 0; key == NULL; i++) {
-        DWORD length = ID_CHARACTERS;
-        DWORD found_size = sizeof(found);
-
-        if (RegEnumKeyExW(class, i, name, &length, NULL, NULL, NULL, NULL) != 0)
-            break;
-        if (RegGetValueW(class, name, value, RRF_RT_ANY, NULL, found, &found_size) == 0 &&
-            found_size == size && memcmp(found, data, size) == 0 &&
-            RegOpenKeyExW(class, name, 0, KEY_ALL_ACCESS, &key) != 0)
-            key = NULL;
-    }
-    RegCloseKey(class);
-    return key;
-}
 
 static HKEY find_luid(const NET_LUID *luid)
 {
     DWORD index = (DWORD)luid->Info.NetLuidIndex;
-    HKEY key = find_driver_key(L"NetLuidIndex", &index, sizeof(index));
+    HKEY key = machine_find_driver_key(L"NetLuidIndex", &index, sizeof(index));
     DWORD type = 0;
     DWORD size = sizeof(type);
 
@@ -57,7 +31,8 @@ static HKEY find_luid(const NET_LUID *luid)
 
 static HKEY find_guid(const WCHAR *guid)
 {
-    return find_driver_key(L"NetCfgInstanceId", guid, (DWORD)((wcslen(guid) + 1) * sizeof(*guid)));
+    return machine_find_driver_key(L"NetCfgInstanceId", guid,
+                                   (DWORD)((wcslen(guid) + 1) * sizeof(*guid)));
 }
 
 static DWORD luid_to_text(const NET_LUID *luid, WCHAR *guid)

@@ -35,26 +35,11 @@ static const GUID interface_net = {
 /* Is the value of another device's driver key this one? */
 static BOOL taken(const WCHAR *value, const void *data, DWORD size)
 {
-    WCHAR name[PATH_CHARACTERS];
-    BYTE other[PATH_CHARACTERS];
-    HKEY class;
-    BOOL found = FALSE;
+    HKEY key = machine_find_driver_key(value, data, size);
 
-    if (RegOpenKeyExW(HKEY_LOCAL_MACHINE,
-                      L"System\\CurrentControlSet\\Control\\Class\\" GUID_TEXT_NET, 0, KEY_READ,
-                      &class) != 0)
-        return FALSE;
-    for (DWORD i = 0; !found; i++) {
-        DWORD length = PATH_CHARACTERS;
-        DWORD other_size = sizeof(other);
-
-        if (RegEnumKeyExW(class, i, name, &length, NULL, NULL, NULL, NULL) != 0)
-            break;
-        found = RegGetValueW(class, name, value, RRF_RT_ANY, NULL, other, &other_size) == 0 &&
-                other_size == size && memcmp(other, data, size) == 0;
-    }
-    RegCloseKey(class);
-    return found;
+    if (key != NULL)
+        RegCloseKey(key);
+    return key != NULL;
 }
 
 /* The GUID that the device's creator has wished for, if nobody has it, or else a new one. */
