@@ -1290,6 +1290,37 @@ NTKERNELAPI PSLIST_ENTRY NTAPI ExpInterlockedPopEntrySList(PSLIST_HEADER ListHea
 NTKERNELAPI PSLIST_ENTRY NTAPI ExpInterlockedPushEntrySList(PSLIST_HEADER ListHead,
                                                             PSLIST_ENTRY ListEntry);
 NTKERNELAPI USHORT NTAPI ExQueryDepthSList(PSLIST_HEADER ListHead);
+
+/* No exports: the kernel offers what they are made of. Its statistics may lose a step to another
+ * processor's, and so they may here. */
+FORCEINLINE VOID SdkStep(ULONG volatile *Statistic)
+{
+    WriteULongNoFence(Statistic, ReadULongNoFence(Statistic) + 1);
+}
+
+FORCEINLINE PVOID ExAllocateFromLookasideListEx(PLOOKASIDE_LIST_EX Lookaside)
+{
+    PVOID Entry = ExpInterlockedPopEntrySList(&Lookaside->L.ListHead);
+
+    SdkStep(&Lookaside->L.TotalAllocates);
+    if (!Entry) {
+        SdkStep(&Lookaside->L.AllocateMisses);
+        Entry = Lookaside->L.AllocateEx(Lookaside->L.Type, Lookaside->L.Size, Lookaside->L.Tag,
+                                        Lookaside);
+    }
+    return Entry;
+}
+
+FORCEINLINE VOID ExFreeToLookasideListEx(PLOOKASIDE_LIST_EX Lookaside, PVOID Entry)
+{
+    SdkStep(&Lookaside->L.TotalFrees);
+    if (ExQueryDepthSList(&Lookaside->L.ListHead) < Lookaside->L.Depth) {
+        ExpInterlockedPushEntrySList(&Lookaside->L.ListHead, Entry);
+    } else {
+        SdkStep(&Lookaside->L.FreeMisses);
+        Lookaside->L.FreeEx(Entry, Lookaside);
+    }
+}
 #endif
 
 #ifdef _X86_

@@ -3,7 +3,9 @@
 /*
  * Lookaside lists and sequenced lists. A lookaside list here has depth zero: every entry comes from
  * its allocate routine and goes back to its free routine at once, also in the inline forms of the
- * headers, so that each entry is an allocation of its own to the pool's checks.
+ * headers, so that each entry is an allocation of its own to the pool's checks. Only in relaxed
+ * memory, where the pool checks little, a list of the newer kind keeps entries, by the inline
+ * forms.
  */
 #include "nt/ke.h"
 #include "nt/more.h"
@@ -11,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { POOL_QUOTA_FAILS = 8, POOL_RAISES = 16, POOL_PAGED = 1, LOCKS = 16 };
+enum { POOL_QUOTA_FAILS = 8, POOL_RAISES = 16, POOL_PAGED = 1, LOCKS = 16, RELAXED_DEPTH = 256 };
 
 /* ---- sequenced lists: depth and sequence in the low word, the first entry above four bits ---- */
 
@@ -275,6 +277,7 @@ NTSTATUS NTAPI ExInitializeLookasideListEx(PLOOKASIDE_LIST_EX Lookaside,
     Lookaside->L.Type = (POOL_TYPE)type;
     Lookaside->L.Size = (ULONG)Size;
     Lookaside->L.Tag = Tag;
+    Lookaside->L.Depth = nth_config.relaxed_memory ? RELAXED_DEPTH : 0;
     Lookaside->L.AllocateEx =
         Allocate ? Allocate
                  : (PALLOCATE_FUNCTION_EX)default_routine("ExAllocatePoolWithTag",
@@ -284,22 +287,6 @@ NTSTATUS NTAPI ExInitializeLookasideListEx(PLOOKASIDE_LIST_EX Lookaside,
     return STATUS_SUCCESS;
 }
 NTH_EXPORT(ExInitializeLookasideListEx, 8);
-
-/* Inline in the headers; here for whoever imports it. */
-PVOID NTAPI ExAllocateFromLookasideListEx(PLOOKASIDE_LIST_EX Lookaside)
-{
-    nth_irql_max(Lookaside->L.Type & POOL_PAGED ? APC_LEVEL : DISPATCH_LEVEL);
-    return call_allocate(Lookaside->L.AllocateEx, Lookaside->L.Type, Lookaside->L.Size,
-                         Lookaside->L.Tag, Lookaside);
-}
-NTH_EXPORT(ExAllocateFromLookasideListEx, 1);
-
-VOID NTAPI ExFreeToLookasideListEx(PLOOKASIDE_LIST_EX Lookaside, PVOID Entry)
-{
-    nth_irql_max(Lookaside->L.Type & POOL_PAGED ? APC_LEVEL : DISPATCH_LEVEL);
-    call_free(Lookaside->L.FreeEx, Entry, Lookaside);
-}
-NTH_EXPORT(ExFreeToLookasideListEx, 2);
 
 VOID NTAPI ExFlushLookasideListEx(PLOOKASIDE_LIST_EX Lookaside)
 {

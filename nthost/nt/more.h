@@ -52,8 +52,6 @@ VOID NTAPI InitializeSListHead(PSLIST_HEADER ListHead);
 VOID NTAPI ExInitializePagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside,
                                           PALLOCATE_FUNCTION Allocate, PFREE_FUNCTION Free,
                                           ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth);
-PVOID NTAPI ExAllocateFromLookasideListEx(PLOOKASIDE_LIST_EX Lookaside);
-VOID NTAPI ExFreeToLookasideListEx(PLOOKASIDE_LIST_EX Lookaside, PVOID Entry);
 
 VOID FASTCALL ExAcquireFastMutexUnsafe(PFAST_MUTEX FastMutex);
 VOID FASTCALL ExReleaseFastMutexUnsafe(PFAST_MUTEX FastMutex);

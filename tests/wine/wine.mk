@@ -17,7 +17,7 @@ WINECC   := --target=$(TRIPLE_amd64) -std=gnu17 $(WINWARN) -O2 -g -gcodeview -fm
 WINENT   := -Itests/wine/ndis/host -Itests/wine/ndis -Isdk -Inthost -Iinclude -Wno-unused-function
 WINEHOST := $(filter-out nthost/ndis/platform.c,$(wildcard nthost/ndis/*.c)) nthost/nt/csq.c \
 	nthost/nt/rundown.c nthost/nt/spin.c
-WINEKERNEL := $(patsubst %,tests/wine/ndis/%.c,core edge kernel platform requests)
+WINEKERNEL := $(patsubst %,tests/wine/ndis/%.c,core edge kernel lookaside platform requests)
 WINEUSER := $(filter-out $(WINEKERNEL),$(wildcard tests/wine/ndis/*.c))
 $(WINEHOST:%.c=$(OUT)/wine/%.obj) $(WINEKERNEL:%.c=$(OUT)/wine/%.obj): $(OUT)/wine/%.obj: %.c $(WINERULES)
 	mkdir -p $(@D)

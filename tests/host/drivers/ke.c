@@ -417,7 +417,7 @@ static VOID NTAPI FreeEntry(PVOID Buffer, PLOOKASIDE_LIST_EX List)
     ExFreePool(Buffer);
 }
 
-/* ExInitializeLookasideListEx, ExInitializeNPagedLookasideList */
+/* ExInitializeLookasideListEx, ExFlushLookasideListEx, ExInitializeNPagedLookasideList */
 ULONG LookasideTest(VOID)
 {
     static NPAGED_LOOKASIDE_LIST NPaged;
@@ -435,14 +435,17 @@ ULONG LookasideTest(VOID)
                                        0) == STATUS_INVALID_PARAMETER_5);
     EXPECT(ExInitializeLookasideListEx(&Ex, AllocateEntry, FreeEntry, NonPagedPoolNx, 0, 64, TAG,
                                        0) == STATUS_SUCCESS);
-    /* what the headers' inline forms do */
-    EXPECT(!ExpInterlockedPopEntrySList(&Ex.L.ListHead));
-    Entry = Ex.L.AllocateEx(Ex.L.Type, Ex.L.Size, Ex.L.Tag, &Ex);
+    Entry = ExAllocateFromLookasideListEx(&Ex);
     EXPECT(Entry && Allocated == 1);
-    EXPECT(ExQueryDepthSList(&Ex.L.ListHead) >= Ex.L.Depth);
-    Ex.L.FreeEx(Entry, &Ex);
-    EXPECT(Freed == 1);
+    ExFreeToLookasideListEx(&Ex, Entry);
+    if (Ex.L.Depth) { /* "inserts the entries into the lookaside list" up to a limit of the system
+                       */
+        EXPECT(Freed == 0 && ExQueryDepthSList(&Ex.L.ListHead) == 1);
+        EXPECT(ExAllocateFromLookasideListEx(&Ex) == Entry && Allocated == 1);
+        ExFreeToLookasideListEx(&Ex, Entry);
+    }
     ExFlushLookasideListEx(&Ex);
+    EXPECT(Freed == 1 && ExQueryDepthSList(&Ex.L.ListHead) == 0);
     ExDeleteLookasideListEx(&Ex);
     return 0;
 }

@@ -501,7 +501,8 @@ BOOLEAN NTAPI SeAccessCheck(PSECURITY_DESCRIPTOR SecurityDescriptor,
     uint32_t granted = DesiredAccess | PreviouslyGrantedAccess;
     bool may = true;
 
-    *Privileges = NULL;
+    if (Privileges)
+        *Privileges = NULL;
     if (AccessMode != KernelMode) {
         const ULONG bytes = RtlLengthSecurityDescriptor(SecurityDescriptor);
         if (bytes > sizeof(descriptor))
