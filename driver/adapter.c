@@ -42,7 +42,7 @@ static VOID AdapterDestroy(TUN_ADAPTER *Adapter)
     AdapterDereference(Adapter);
 }
 
-/* What is not said is zero. */
+/* What is not said is zero: an internal interface, for both directions, without pause frames. */
 static NDIS_STATUS AdapterSetAttributes(TUN_ADAPTER *Adapter)
 {
     NDIS_PM_CAPABILITIES Power = {
@@ -55,7 +55,6 @@ static NDIS_STATUS AdapterSetAttributes(TUN_ADAPTER *Adapter)
             .MiniportAdapterContext = Adapter,
             .AttributeFlags = NDIS_MINIPORT_ATTRIBUTES_NO_HALT_ON_SUSPEND |
                               NDIS_MINIPORT_ATTRIBUTES_SURPRISE_REMOVE_OK,
-            .InterfaceType = NdisInterfaceInternal,
         }};
     NDIS_MINIPORT_ADAPTER_ATTRIBUTES General = {
         .GeneralAttributes = {
@@ -76,21 +75,17 @@ static NDIS_STATUS AdapterSetAttributes(TUN_ADAPTER *Adapter)
                                       NDIS_PACKET_TYPE_BROADCAST | NDIS_PACKET_TYPE_ALL_LOCAL |
                                       NDIS_PACKET_TYPE_ALL_FUNCTIONAL,
             .AccessType = NET_IF_ACCESS_BROADCAST,
-            .DirectionType = NET_IF_DIRECTION_SENDRECEIVE,
             .ConnectionType = NET_IF_CONNECTION_DEDICATED,
             .IfType = IF_TYPE_PROP_VIRTUAL,
             .SupportedStatistics = TUN_STATISTICS,
-            .SupportedPauseFunctions = NdisPauseFunctionsUnsupported,
             .SupportedOidList = (NDIS_OID *)Oids,
             .SupportedOidListLength = sizeof(Oids),
             .AutoNegotiationFlags = TUN_NEGOTIATED,
             .PowerManagementCapabilitiesEx = &Power,
         }};
 
-    NDIS_STATUS Status = NdisMSetMiniportAttributes(Adapter->Handle, &Registration);
-    if (Status == NDIS_STATUS_SUCCESS)
-        Status = NdisMSetMiniportAttributes(Adapter->Handle, &General);
-    return Status;
+    const NDIS_STATUS Status = NdisMSetMiniportAttributes(Adapter->Handle, &Registration);
+    return Status ? Status : NdisMSetMiniportAttributes(Adapter->Handle, &General);
 }
 
 /*
