@@ -4,7 +4,7 @@
  * A miniport instance: what NDIS is told about it, and its states. Pause and halt wait for what
  * NDIS and the stack do, never for a program.
  *
- * Nonpaged memory: an idle adapter has its structure (0.9 KiB, with room for a session), two gates
+ * Nonpaged memory: an idle adapter has its structure (1.1 KiB, with room for a session), two gates
  * (a cache line per processor each) and an empty pool of lists, below 16 KiB with 64 processors.
  * With its first session comes a thread. A session of rings has two MDLs, one of files a ring of
  * 1.1 MiB; receive buffers are made as packets come, of either size at most 2 MiB, and 320 KiB for
@@ -39,6 +39,8 @@ static VOID AdapterDestroy(TUN_ADAPTER *Adapter)
 {
     if (Adapter->Lists)
         NdisFreeNetBufferListPool(Adapter->Lists);
+    ExDeleteLookasideListEx(&Adapter->Buffers[FALSE]);
+    ExDeleteLookasideListEx(&Adapter->Buffers[TRUE]);
     AdapterDereference(Adapter);
 }
 
@@ -109,9 +111,10 @@ NDIS_STATUS AdapterInitialize(NDIS_HANDLE Handle, NDIS_HANDLE DriverContext,
     Adapter->Handle = Handle;
     KeInitializeEvent(&Adapter->CompatClosed, NotificationEvent, FALSE);
     KeInitializeEvent(&Adapter->Kick, SynchronizationEvent, FALSE);
-    KeInitializeSpinLock(&Adapter->BufferLock);
-    InitializeListHead(&Adapter->Buffers[FALSE]);
-    InitializeListHead(&Adapter->Buffers[TRUE]);
+    ExInitializeLookasideListEx(&Adapter->Buffers[FALSE], NULL, NULL, Driver.PoolType, 0, TUN_SMALL,
+                                TUN_TAG, 0);
+    ExInitializeLookasideListEx(&Adapter->Buffers[TRUE], NULL, NULL, Driver.PoolType, 0,
+                                WINTUN_MAX_PACKET, TUN_TAG, 0);
     Adapter->RingGate = ExAllocateCacheAwareRundownProtection(Driver.PoolType, TUN_TAG);
     Adapter->FlowGate = ExAllocateCacheAwareRundownProtection(Driver.PoolType, TUN_TAG);
     Adapter->Lists = NdisAllocateNetBufferListPool(Handle, &Lists);

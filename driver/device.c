@@ -187,12 +187,12 @@ static ULONG BundleFill(TUN_RING *Ring, UCHAR *Bundle, ULONG Room)
 /* Completes one read, if there are one and a packet. */
 static BOOLEAN ReadsServe(TUN_ADAPTER *Adapter)
 {
-    TUN_SESSION *Session = GateEnter(Adapter);
+    TUN_SESSION *Session = &Adapter->Session;
     IRP *Irp = NULL;
     ULONG Size, Used = 0;
     const UCHAR *Packet;
 
-    if (!Session)
+    if (!ExAcquireRundownProtectionCacheAware(Adapter->RingGate))
         return FALSE;
     if (Session->Memory && RingPeek(&Session->Read, &Packet, &Size))
         Irp = IoCsqRemoveNextIrp(&Adapter->Csq, NULL);
@@ -200,7 +200,7 @@ static BOOLEAN ReadsServe(TUN_ADAPTER *Adapter)
         Used = BundleFill(&Session->Read,
                           MmGetSystemAddressForMdlSafe(Irp->MdlAddress, Driver.MapPriority),
                           IoGetCurrentIrpStackLocation(Irp)->Parameters.Read.Length);
-    GateLeave(Adapter);
+    ExReleaseRundownProtectionCacheAware(Adapter->RingGate);
     if (!Irp)
         return FALSE;
     Count(Adapter, WintunToUserSignals, 1);
@@ -365,8 +365,8 @@ static NTSTATUS FileWrite(TUN_FILE *File, IRP *Irp, ULONG Bytes)
     DriverLock();
     NTSTATUS Status = FileJoinLocked(File, Irp->RequestorMode);
     DriverUnlock();
-    if (NT_SUCCESS(Status))
-        ReceiveBundle(File->Adapter, &Bundle);
+    while (NT_SUCCESS(Status) && ReceiveBatch(File->Adapter, &Bundle, NULL))
+        continue;
     return Status;
 }
 

@@ -123,10 +123,10 @@ VOID SendNetBufferLists(NDIS_HANDLE Context, NET_BUFFER_LIST *First, NDIS_PORT_N
                   IsFlowing && !IsRemoved ? 0 : WintunToUserPaused);
 
     while (Packet) {
-        TUN_SESSION *Session = GateEnter(Adapter);
-        Packet = ChainTurn(Adapter, Session ? &Session->ToUser : NULL, Packet);
-        if (Session)
-            GateLeave(Adapter);
+        const BOOLEAN HasSession = ExAcquireRundownProtectionCacheAware(Adapter->RingGate);
+        Packet = ChainTurn(Adapter, HasSession ? &Adapter->Session.ToUser : NULL, Packet);
+        if (HasSession)
+            ExReleaseRundownProtectionCacheAware(Adapter->RingGate);
     }
     if (IsFlowing && ReadNoFence(&Adapter->SessionKind) == WintunSessionFile)
         ReadsPump(Adapter);

@@ -10,7 +10,6 @@
  *   TUN_ADAPTER.FlowGate   rundown, DISPATCH what NDIS waits for when it pauses the adapter
  *   TUN_RING.Lock          spin, DISPATCH    Cursor and Open of a ring to the user; after: RingGate
  *   TUN_ADAPTER.ReadLock   spin, DISPATCH    pending reads; after: Driver.Mutex, RingGate
- *   TUN_ADAPTER.BufferLock spin, any         free receive buffers; after: Driver.Mutex, both gates
  *
  * The gates are held at DISPATCH_LEVEL only: a thread of a program that were suspended inside one
  * would make pause, or the end of a session, wait for user mode. The ring gate is open while there
@@ -24,6 +23,7 @@
 #include <wintun-abi.h>
 
 #define TUN_TAG        0x6E757477U     /* "wtun" in memory */
+#define TUN_SMALL      2000U           /* bytes of a small receive buffer; large: any packet */
 #define TUN_TURN_BYTES 0x40000U        /* most that is copied between ring and stack at a time */
 #define TUN_STATISTICS 0x3F87FFU       /* NDIS_STATISTICS_FLAGS_VALID_: all that count something */
 #define TUN_LINK_SPEED 100000000000ULL /* bit/s */
@@ -99,12 +99,12 @@ typedef struct TUN_ADAPTER {
     KEVENT CompatClosed;       /* CompatFile is closed */
     KEVENT Kick;               /* the worker has something to do; private to the driver */
     HANDLE Worker;             /* thread; made by the first session, joined by halt */
-    KSPIN_LOCK BufferLock, ReadLock;
-    LIST_ENTRY Buffers[2];     /* free receive buffers, small and large; BufferLock */
-    LONG volatile BufferBytes; /* of receive buffers in use; atomic */
-    IO_CSQ Csq;                /* pending reads, all of files of the session */
-    LONG volatile Pump;        /* calls of ReadsPump that the one inside has not seen */
-    LIST_ENTRY Reads;          /* ReadLock; put in under Driver.Mutex */
+    KSPIN_LOCK ReadLock;
+    LOOKASIDE_LIST_EX Buffers[2]; /* receive buffers, small and large */
+    LONG volatile BufferBytes;    /* of receive buffers in use; atomic */
+    IO_CSQ Csq;                   /* pending reads, all of files of the session */
+    LONG volatile Pump;           /* calls of ReadsPump that the one inside has not seen */
+    LIST_ENTRY Reads;             /* ReadLock; put in under Driver.Mutex */
     LONG64 volatile Counters[WintunCounterCount]; /* atomic */
     TUN_SESSION Session; /* written under Driver.Mutex while RingGate is shut */
 } TUN_ADAPTER;
@@ -207,17 +207,6 @@ FORCEINLINE VOID RingRelease(_Inout_ TUN_RING *Ring)
     WriteULongRelease(Ring->Head, Ring->HasEnded ? WINTUN_RING_ENDED : Ring->Cursor);
 }
 
-/* At DISPATCH_LEVEL: the session, or NULL; it and its rings stay until GateLeave. */
-FORCEINLINE TUN_SESSION *GateEnter(_In_ TUN_ADAPTER *Adapter)
-{
-    return ExAcquireRundownProtectionCacheAware(Adapter->RingGate) ? &Adapter->Session : NULL;
-}
-
-FORCEINLINE VOID GateLeave(_In_ TUN_ADAPTER *Adapter)
-{
-    ExReleaseRundownProtectionCacheAware(Adapter->RingGate);
-}
-
 FORCEINLINE VOID Count(_Inout_ TUN_ADAPTER *Adapter, ULONG Counter, ULONG64 Amount)
 {
     InterlockedAdd64(&Adapter->Counters[Counter], (LONG64)Amount);
@@ -256,7 +245,8 @@ MINIPORT_SEND_NET_BUFFER_LISTS SendNetBufferLists;
 /* receive.c */
 KSTART_ROUTINE ReceiveWorker;
 MINIPORT_RETURN_NET_BUFFER_LISTS ReceiveReturn;
-VOID ReceiveBundle(_In_ TUN_ADAPTER *Adapter, _Inout_ TUN_RING *Bundle);
+ULONG ReceiveBatch(_In_ TUN_ADAPTER *Adapter, _Inout_opt_ TUN_RING *Bundle,
+                   _Inout_opt_ PVOID *Moved);
 VOID ReceiveTrim(_Inout_ TUN_ADAPTER *Adapter);
 
 /* device.c */

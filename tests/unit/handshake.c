@@ -96,7 +96,7 @@ static void write_producer(struct program *p, const struct variant *v)
     add(p, (struct instruction){.kind = CALL, .action = IF_ALERT_SET});
 }
 
-/* RingDrain and WorkerSleep. */
+/* ReceiveBatch and ReceiveWorker. */
 static void write_consumer(struct program *p, const struct variant *v)
 {
     const struct instruction disarm = {.kind = STORE, .place = ALERT, .value = 0};
@@ -376,7 +376,7 @@ TEST(handshake_without_the_clients_fence_sleeps_for_ever)
 
 TEST(handshake_without_the_drivers_fence_sleeps_for_ever)
 {
-    /* KeMemoryBarrier in RingDrain */
+    /* KeMemoryBarrier in ReceiveBatch */
     for (enum order order = TSO; order <= WEAK; order++)
         CHECK(explore((struct variant){.order = order, .no_driver_fence = true}).lost >= 0);
 }
