@@ -5,10 +5,10 @@
  * NDIS and the stack do, never for a program.
  *
  * Nonpaged memory: an idle adapter has its structure (1.1 KiB, with room for a session), two gates
- * (a cache line per processor each) and an empty pool of lists, below 16 KiB with 64 processors.
- * With its first session comes a thread. A session of rings has two MDLs, one of files a ring of
- * 1.1 MiB; receive buffers are made as packets come, of either size at most 2 MiB, and 320 KiB for
- * each processor that has a batch under way; they go with the session.
+ * (a cache line per processor each), a thread and an empty pool of lists, below 16 KiB with 64
+ * processors. A session of rings has two MDLs, one of files a ring of 1.1 MiB; receive buffers are
+ * made as packets come, of either size at most 2 MiB, and 320 KiB for each processor that has a
+ * batch under way; they go with the session.
  */
 #include "tun.h"
 
@@ -34,9 +34,26 @@ VOID AdapterDereference(TUN_ADAPTER *Adapter)
     PoolFree(Adapter);
 }
 
-/* Everything but the shell; NDIS and the stack have nothing of the adapter any more. */
-static VOID AdapterDestroy(TUN_ADAPTER *Adapter)
+/*
+ * Everything but the shell, of an adapter of which NDIS and the stack have nothing any more: it was
+ * never started, or is paused, and the shut flow gate keeps sends and lists out. Once it is off the
+ * list no session can begin and no exiting process finds it. Once the worker is joined nothing is
+ * left that uses the handle. Files left open have the shell, whose gates are shut for good.
+ */
+VOID AdapterHalt(NDIS_HANDLE Context, NDIS_HALT_ACTION HaltAction)
 {
+    TUN_ADAPTER *Adapter = Context;
+
+    DriverLock();
+    SessionEndLocked(Adapter);
+    WriteRelease(&Adapter->IsRemoved, TRUE);
+    DeviceRemoveLocked(Adapter);
+    DriverUnlock();
+    if (Adapter->Worker) {
+        KeSetEvent(&Adapter->Kick, EVENT_INCREMENT, FALSE);
+        ZwWaitForSingleObject(Adapter->Worker, FALSE, NULL);
+        ZwClose(Adapter->Worker);
+    }
     if (Adapter->Lists)
         NdisFreeNetBufferListPool(Adapter->Lists);
     ExDeleteLookasideListEx(&Adapter->Buffers[FALSE]);
@@ -124,9 +141,12 @@ NDIS_STATUS AdapterInitialize(NDIS_HANDLE Handle, NDIS_HANDLE DriverContext,
         Status = AdapterSetAttributes(Adapter);
     }
     if (Status == NDIS_STATUS_SUCCESS)
+        Status = PsCreateSystemThread(&Adapter->Worker, THREAD_ALL_ACCESS, NULL, NULL, NULL,
+                                      ReceiveWorker, Adapter);
+    if (Status == NDIS_STATUS_SUCCESS)
         Status = DeviceAdd(Adapter);
     if (Status != NDIS_STATUS_SUCCESS)
-        AdapterDestroy(Adapter);
+        AdapterHalt(Adapter, NdisHaltDeviceInitializationFailed);
     return Status;
 }
 
@@ -157,27 +177,4 @@ VOID AdapterPnpEvent(NDIS_HANDLE Context, NET_DEVICE_PNP_EVENT *Event)
     SessionEndLocked(Adapter);
     WriteRelease(&Adapter->IsRemoved, TRUE);
     DriverUnlock();
-}
-
-/*
- * By now the adapter is paused: no send and no list is under way, and the shut flow gate keeps both
- * out. Once it is off the list no session can begin and no exiting process finds it. Once the
- * worker is joined nothing is left that uses the handle. Files left open have the shell, whose
- * gates are shut for good.
- */
-VOID AdapterHalt(NDIS_HANDLE Context, NDIS_HALT_ACTION HaltAction)
-{
-    TUN_ADAPTER *Adapter = Context;
-
-    DriverLock();
-    SessionEndLocked(Adapter);
-    WriteRelease(&Adapter->IsRemoved, TRUE);
-    DeviceRemoveLocked(Adapter);
-    DriverUnlock();
-    if (Adapter->Worker) {
-        KeSetEvent(&Adapter->Kick, EVENT_INCREMENT, FALSE);
-        ZwWaitForSingleObject(Adapter->Worker, FALSE, NULL);
-        ZwClose(Adapter->Worker);
-    }
-    AdapterDestroy(Adapter);
 }

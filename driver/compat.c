@@ -38,7 +38,7 @@ static NTSTATUS CompatRegister(const DEVICE_OBJECT *Device, IRP *Irp)
         DeviceCheckAccess(Adapter, &Subject, FILE_READ_DATA | FILE_WRITE_DATA, Irp->RequestorMode);
     SeReleaseSubjectContext(&Subject);
     if (NT_SUCCESS(Status))
-        Status = Adapter ? DeviceRegister(Adapter, Irp) : NDIS_STATUS_ADAPTER_NOT_READY;
+        Status = Adapter ? RingsRegister(Adapter, Irp) : NDIS_STATUS_ADAPTER_NOT_READY;
     if (Adapter)
         AdapterDereference(Adapter);
     return Status;

@@ -72,31 +72,6 @@ NTSTATUS DeviceCheckAccess(const TUN_ADAPTER *Adapter, SECURITY_SUBJECT_CONTEXT 
     return Status;
 }
 
-/*
- * REGISTER_RINGS at either device. Addresses and handles are those of the calling process. The
- * short layout is for 32-bit programs alone. A request of another length is one that says nothing,
- * which is refused in its turn: after a session that exists.
- */
-NTSTATUS DeviceRegister(TUN_ADAPTER *Adapter, IRP *Irp)
-{
-    const IO_STACK_LOCATION *Stack = IoGetCurrentIrpStackLocation(Irp);
-    const ULONG Bytes = Stack->Parameters.DeviceIoControl.InputBufferLength;
-    const WINTUN_REGISTER_RINGS_32 *Short = Irp->AssociatedIrp.SystemBuffer;
-    WINTUN_REGISTER_RINGS Request = {.ToUser = {0}};
-
-    if (!Stack->FileObject ||
-        (Irp->RequestorMode == UserMode && IoGetRequestorProcess(Irp) != PsGetCurrentProcess()))
-        return STATUS_INVALID_DEVICE_REQUEST;
-    if (Bytes == sizeof(Request))
-        RtlCopyMemory(&Request, Irp->AssociatedIrp.SystemBuffer, sizeof(Request));
-    else if (Bytes == sizeof(*Short) && IoIs32bitProcess(Irp))
-        Request = (WINTUN_REGISTER_RINGS){
-            .ToUser = {Short->ToUser.RingSize, 0, Short->ToUser.Ring, Short->ToUser.TailMoved},
-            .ToStack = {Short->ToStack.RingSize, 0, Short->ToStack.Ring, Short->ToStack.TailMoved},
-        };
-    return SessionRegister(Adapter, Stack->FileObject, Irp->RequestorMode, &Request);
-}
-
 /* ---- Pending reads: a cancel-safe queue, of files of the session ---- */
 
 static VOID NTAPI ReadsInsert(IO_CSQ *Csq, IRP *Irp)
@@ -299,29 +274,27 @@ static NTSTATUS FileOpen(IRP *Irp, IO_STACK_LOCATION *Stack)
 static NTSTATUS FileJoinLocked(TUN_FILE *File, KPROCESSOR_MODE Mode)
 {
     TUN_ADAPTER *Adapter = File->Adapter;
-    TUN_SESSION *Session = &Adapter->Session;
-    TUN_SESSION New = {.Owner = NULL};
-    NTSTATUS Status = STATUS_SUCCESS;
+    const HANDLE Process = Mode == UserMode ? PsGetCurrentProcessId() : NULL;
+    NTSTATUS Status = SessionAdmitLocked(Adapter);
 
-    if (Mode == UserMode)
-        New.Process = PsGetCurrentProcessId();
     if (File->Joined == TUN_CLOSED)
         return STATUS_FILE_FORCED_CLOSED;
-    if (!Adapter->SessionKind) {
-        New.Memory = PoolAlloc(TUN_FILE_CAPACITY + WINTUN_RING_OVERHEAD);
+    if (NT_SUCCESS(Status)) {
+        TUN_SESSION New = {.Process = Process,
+                           .Memory = PoolAlloc(TUN_FILE_CAPACITY + WINTUN_RING_OVERHEAD)};
         if (!New.Memory)
             return STATUS_INSUFFICIENT_RESOURCES;
         RingCreate(&New.ToUser, New.Memory, TUN_FILE_CAPACITY);
         RingCreate(&New.Read, New.Memory, TUN_FILE_CAPACITY);
-        Status = SessionBeginLocked(Adapter, &New);
-    } else if (!Session->Memory || Session->Process != New.Process) {
-        Status = STATUS_ALREADY_INITIALIZED;
+        SessionBeginLocked(Adapter, &New);
+    } else if (!Adapter->Session.Memory || Adapter->Session.Process != Process) {
+        return Status;
     }
-    if (NT_SUCCESS(Status) && File->Joined != Adapter->SessionId) {
+    if (File->Joined != Adapter->SessionId) {
         File->Joined = Adapter->SessionId;
-        Session->Files++;
+        Adapter->Session.Files++;
     }
-    return Status;
+    return STATUS_SUCCESS;
 }
 
 /* Pends, always. The mutex keeps the session, and the file from being closed, until the read is in
@@ -441,7 +414,7 @@ static NTSTATUS NTAPI DeviceDispatch(DEVICE_OBJECT *Device, IRP *Irp)
             Status = FileWrite(File, Irp, Stack->Parameters.Write.Length);
             Information = NT_SUCCESS(Status) ? Stack->Parameters.Write.Length : 0;
         } else if (Code == WINTUN_IOCTL_REGISTER_RINGS) {
-            Status = DeviceRegister(File->Adapter, Irp);
+            Status = RingsRegister(File->Adapter, Irp);
         } else if (Code == WINTUN_IOCTL_QUERY) {
             Status = FileQuery(File->Adapter, Irp, &Information);
         } else {
@@ -545,13 +518,16 @@ NTSTATUS DeviceAdd(TUN_ADAPTER *Adapter)
     return Status;
 }
 
-/* The last takes the device with it: a device object of the driver's would prevent its unload. */
+/* Of an adapter that was added, or was not. The last takes the device with it: a device object of
+ * the driver's would prevent its unload. */
 VOID DeviceRemoveLocked(TUN_ADAPTER *Adapter)
 {
     TUN_ADAPTER **Link = &Driver.Adapters;
 
-    while (*Link != Adapter)
+    while (*Link && *Link != Adapter)
         Link = &(*Link)->Next;
+    if (!*Link)
+        return;
     *Link = Adapter->Next;
     if (Driver.Adapters)
         return;

@@ -1,22 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (C) 2026 Wintun authors */
 /*
- * Sessions: how a program's rings become the driver's, and how every session ends. Five events end
- * one: cleanup of its last file, exit of its process, query-remove, surprise removal and halt. All
- * of them come here, at PASSIVE_LEVEL, and none may wait for a packet, a program or a thread.
+ * Sessions: how every one begins and ends. Five events end one: cleanup of its last file, exit of
+ * its process, query-remove, surprise removal and halt. All of them come here, at PASSIVE_LEVEL,
+ * and none may wait for a packet, a program or a thread.
  */
 #include "tun.h"
-
-/* The only place that touches addresses of a program. */
-static DECLSPEC_NOINLINE BOOLEAN PagesLock(MDL *Mdl, KPROCESSOR_MODE Mode)
-{
-    __try {
-        MmProbeAndLockPages(Mdl, Mode, IoWriteAccess);
-    } __except (EXCEPTION_EXECUTE_HANDLER) {
-        return FALSE;
-    }
-    return TRUE;
-}
 
 VOID RingCreate(TUN_RING *Ring, UCHAR *Base, ULONG Capacity)
 {
@@ -26,41 +15,6 @@ VOID RingCreate(TUN_RING *Ring, UCHAR *Base, ULONG Capacity)
     Ring->Data = Base + sizeof(WINTUN_RING);
     Ring->Capacity = Capacity;
     Ring->Unit = WINTUN_RING_ALIGNMENT;
-}
-
-/*
- * A program's ring, whose word at CursorAt is where we begin. What was made of it stays in Ring for
- * SessionDestroy, also on failure.
- */
-static NTSTATUS RingMap(TUN_RING *Ring, const WINTUN_REGISTER_RING *Request, ULONG CursorAt,
-                        ACCESS_MASK EventAccess, KPROCESSOR_MODE Mode)
-{
-    const ULONG Capacity = Request->RingSize - WINTUN_RING_OVERHEAD;
-    const ULONG_PTR Address = (ULONG_PTR)Request->Ring;
-
-    if (Capacity < WINTUN_RING_MIN_CAPACITY || Capacity > WINTUN_RING_MAX_CAPACITY ||
-        Capacity & (Capacity - 1) || !Request->TailMoved || !Address || Address != Request->Ring ||
-        Address % WINTUN_RING_ALIGNMENT || Address + Request->RingSize < Address)
-        return STATUS_INVALID_PARAMETER;
-    NTSTATUS Status =
-        ObReferenceObjectByHandle((HANDLE)(ULONG_PTR)Request->TailMoved, EventAccess,
-                                  *ExEventObjectType, Mode, (PVOID *)&Ring->TailMoved, NULL);
-    if (!NT_SUCCESS(Status))
-        return Status;
-    /* For the real address: an unaligned ring spans one page more than its size tells. */
-    Ring->Mdl = IoAllocateMdl((PVOID)Address, Request->RingSize, FALSE, FALSE, NULL);
-    if (!Ring->Mdl)
-        return STATUS_INSUFFICIENT_RESOURCES;
-    if (!PagesLock(Ring->Mdl, Mode))
-        return STATUS_INVALID_USER_BUFFER;
-    UCHAR *Base = MmGetSystemAddressForMdlSafe(Ring->Mdl, Driver.MapPriority);
-    if (!Base)
-        return STATUS_INSUFFICIENT_RESOURCES;
-    RingCreate(Ring, Base, Capacity);
-    Ring->Cursor = ReadULongNoFence((ULONG volatile *)(Base + CursorAt));
-    Ring->HasEnded = Ring->Cursor >= Capacity;
-    return Ring->HasEnded || Ring->Cursor % WINTUN_RING_ALIGNMENT == 0 ? STATUS_SUCCESS
-                                                                       : STATUS_INVALID_PARAMETER;
 }
 
 static VOID RingDestroy(TUN_RING *Ring)
@@ -73,28 +27,12 @@ static VOID RingDestroy(TUN_RING *Ring)
         ObDereferenceObject(Ring->TailMoved);
 }
 
-static VOID SessionDestroy(TUN_SESSION *Session)
+VOID SessionDestroy(TUN_SESSION *Session)
 {
     RingDestroy(&Session->ToUser);
     RingDestroy(&Session->ToStack);
     PoolFree(Session->Memory);
     RtlZeroMemory(Session, sizeof(*Session));
-}
-
-/* Both rings, in the order in which existing clients see the statuses. */
-static NTSTATUS SessionMap(TUN_SESSION *Session, const WINTUN_REGISTER_RINGS *Request,
-                           KPROCESSOR_MODE Mode)
-{
-    NTSTATUS Status = RingMap(&Session->ToUser, &Request->ToUser, offsetof(WINTUN_RING, Tail),
-                              EVENT_MODIFY_STATE, Mode);
-    if (NT_SUCCESS(Status) && Session->ToUser.HasEnded)
-        Status = STATUS_INVALID_PARAMETER;
-    if (NT_SUCCESS(Status))
-        Status = RingMap(&Session->ToStack, &Request->ToStack, offsetof(WINTUN_RING, Head),
-                         SYNCHRONIZE | EVENT_MODIFY_STATE, Mode);
-    if (NT_SUCCESS(Status))
-        RingRelease(&Session->ToStack);
-    return Status;
 }
 
 /*
@@ -126,7 +64,7 @@ static VOID LinkIndicateLocked(const TUN_ADAPTER *Adapter, NDIS_MEDIA_CONNECT_ST
 }
 
 /* There is at most one session, and none begins while the adapter goes. */
-static NTSTATUS SessionAdmitLocked(const TUN_ADAPTER *Adapter)
+NTSTATUS SessionAdmitLocked(const TUN_ADAPTER *Adapter)
 {
     if (Adapter->IsRemoving || Adapter->IsRemoved)
         return NDIS_STATUS_ADAPTER_NOT_READY;
@@ -134,25 +72,10 @@ static NTSTATUS SessionAdmitLocked(const TUN_ADAPTER *Adapter)
                                                        : STATUS_SUCCESS;
 }
 
-/*
- * Begins the session that was made, or destroys it: of rings when it has an owner, else of files.
- * The worker is made once for all sessions, because ending one must not wait for it. The gate is
- * open before the link is up, so that nothing that is sent then is lost.
- */
-NTSTATUS SessionBeginLocked(TUN_ADAPTER *Adapter, TUN_SESSION *New)
+/* Begins a session that was admitted: of rings when it has an owner, else of files. The gate is
+ * open before the link is up, so that nothing that is sent then is lost. */
+VOID SessionBeginLocked(TUN_ADAPTER *Adapter, const TUN_SESSION *New)
 {
-    OBJECT_ATTRIBUTES Attributes;
-    NTSTATUS Status = SessionAdmitLocked(Adapter);
-
-    InitializeObjectAttributes(&Attributes, NULL, OBJ_KERNEL_HANDLE, NULL, NULL);
-    if (NT_SUCCESS(Status) && !Adapter->Worker &&
-        !NT_SUCCESS(PsCreateSystemThread(&Adapter->Worker, THREAD_ALL_ACCESS, &Attributes, NULL,
-                                         NULL, ReceiveWorker, Adapter)))
-        Status = STATUS_UNSUCCESSFUL;
-    if (!NT_SUCCESS(Status)) {
-        SessionDestroy(New);
-        return Status;
-    }
     Adapter->Session = *New;
     KeInitializeSpinLock(&Adapter->Session.ToUser.Lock);
     InitializeListHead(&Adapter->Session.ToUser.Open);
@@ -161,37 +84,6 @@ NTSTATUS SessionBeginLocked(TUN_ADAPTER *Adapter, TUN_SESSION *New)
     ExReInitializeRundownProtectionCacheAware(Adapter->RingGate);
     LinkIndicateLocked(Adapter, MediaConnectStateConnected);
     KeSetEvent(&Adapter->Kick, EVENT_INCREMENT, FALSE);
-    return STATUS_SUCCESS;
-}
-
-/*
- * REGISTER_RINGS, in the context of the process whose addresses it has. The mutex is not held while
- * pages are locked, for that may take as long as a program likes (a page may be on a dead server);
- * IsStarting keeps others off meanwhile, and those who end sessions find none and pass. The process
- * cannot exit before this returns: one of its threads is here.
- */
-NTSTATUS SessionRegister(TUN_ADAPTER *Adapter, FILE_OBJECT *Owner, KPROCESSOR_MODE Mode,
-                         const WINTUN_REGISTER_RINGS *Request)
-{
-    TUN_SESSION New = {.Owner = Owner};
-
-    if (Mode == UserMode)
-        New.Process = PsGetCurrentProcessId();
-    DriverLock();
-    NTSTATUS Status = SessionAdmitLocked(Adapter);
-    Adapter->IsStarting |= NT_SUCCESS(Status);
-    DriverUnlock();
-    if (!NT_SUCCESS(Status))
-        return Status;
-    Status = SessionMap(&New, Request, Mode);
-    DriverLock();
-    Adapter->IsStarting = FALSE;
-    if (NT_SUCCESS(Status))
-        Status = SessionBeginLocked(Adapter, &New);
-    else
-        SessionDestroy(&New);
-    DriverUnlock();
-    return Status;
 }
 
 /*

@@ -98,7 +98,7 @@ typedef struct TUN_ADAPTER {
     FILE_OBJECT *CompatFile;   /* NDIS's device waits for its close; Driver.Mutex */
     KEVENT CompatClosed;       /* CompatFile is closed */
     KEVENT Kick;               /* the worker has something to do; private to the driver */
-    HANDLE Worker;             /* thread; made by the first session, joined by halt */
+    HANDLE Worker;             /* thread; joined by halt */
     KSPIN_LOCK ReadLock;
     LOOKASIDE_LIST_EX Buffers[2]; /* receive buffers, small and large */
     LONG volatile BufferBytes;    /* of receive buffers in use; atomic */
@@ -232,9 +232,9 @@ MINIPORT_DIRECT_OID_REQUEST OidDirect;
 
 /* session.c */
 VOID RingCreate(_Inout_ TUN_RING *Ring, _In_ UCHAR *Base, ULONG Capacity);
-NTSTATUS SessionBeginLocked(_Inout_ TUN_ADAPTER *Adapter, _Inout_ TUN_SESSION *New);
-NTSTATUS SessionRegister(_In_ TUN_ADAPTER *Adapter, _In_ FILE_OBJECT *Owner, KPROCESSOR_MODE Mode,
-                         _In_ const WINTUN_REGISTER_RINGS *Request);
+NTSTATUS SessionAdmitLocked(_In_ const TUN_ADAPTER *Adapter);
+VOID SessionBeginLocked(_Inout_ TUN_ADAPTER *Adapter, _In_ const TUN_SESSION *New);
+VOID SessionDestroy(_Inout_ TUN_SESSION *Session);
 VOID SessionEndLocked(_In_ TUN_ADAPTER *Adapter);
 VOID SessionLeaveLocked(_In_ TUN_ADAPTER *Adapter, _In_ const FILE_OBJECT *File, LONG Joined);
 CREATE_PROCESS_NOTIFY_ROUTINE SessionProcessNotify;
@@ -256,9 +256,11 @@ BOOLEAN DeviceOwns(_In_opt_ const FILE_OBJECT *File);
 NTSTATUS DeviceCheckAccess(_In_opt_ const TUN_ADAPTER *Adapter, SECURITY_SUBJECT_CONTEXT *Subject,
                            ACCESS_MASK Desired, KPROCESSOR_MODE Mode);
 NTSTATUS DeviceComplete(_In_ IRP *Irp, NTSTATUS Status, ULONG_PTR Information);
-NTSTATUS DeviceRegister(_In_ TUN_ADAPTER *Adapter, _In_ IRP *Irp);
 VOID ReadsPump(_In_ TUN_ADAPTER *Adapter);
 VOID ReadsEndLocked(_In_ TUN_ADAPTER *Adapter, _In_opt_ PVOID File, NTSTATUS Status);
+
+/* rings.c */
+NTSTATUS RingsRegister(_In_ TUN_ADAPTER *Adapter, _In_ IRP *Irp);
 
 /* compat.c */
 VOID CompatInstall(_Inout_ DRIVER_OBJECT *DriverObject);
