@@ -4,19 +4,15 @@
  * What wintun.sys and a program that talks to it without wintun.dll must agree on: control codes,
  * shared rings, bundles of packets for ReadFile and WriteFile, the answer to a query, and limits.
  * Little-endian, the same for 32- and 64-bit programs unless a type says otherwise. Must never need
- * a header of Windows; nothing that is here may change, only be added to.
+ * a header of Windows; nothing that is here may change, only be added to. A structure's size, which
+ * any compiler checks by the type that follows it, is the sum of its fields: there is no padding,
+ * so every offset is that of the text.
  *
  * Rings are named by destination: ToUser carries what Windows sends, ToStack what it receives.
  */
 #pragma once
 
 #include <stdint.h>
-
-#include <stddef.h> /* offsetof */
-
-#ifndef __cplusplus
-#define static_assert _Static_assert /* as assert.h has it, which not every compiler brings */
-#endif
 
 /* Adapter "{NetCfgInstanceId}" is opened as WINTUN_WIN32_PATH "{...}". Names are case-insensitive.
  */
@@ -51,8 +47,7 @@ typedef struct WINTUN_RING {
     uint32_t Tail;     /* producer: first free byte */
     int32_t Alertable; /* consumer: non-zero while it is about to sleep or asleep */
 } WINTUN_RING;
-static_assert(offsetof(WINTUN_RING, Alertable) == 8, "offset");
-static_assert(sizeof(WINTUN_RING) == 12, "size");
+typedef char WINTUN_RING_IS_12[sizeof(WINTUN_RING) == 12 ? 1 : -1];
 
 #define WINTUN_RING_ENDED        0xFFFFFFFFU
 #define WINTUN_RING_ALIGNMENT    4U       /* of records, and of what is kept free in a full ring */
@@ -71,9 +66,7 @@ typedef struct WINTUN_REGISTER_RING {
 typedef struct WINTUN_REGISTER_RINGS {
     WINTUN_REGISTER_RING ToUser, ToStack;
 } WINTUN_REGISTER_RINGS;
-static_assert(offsetof(WINTUN_REGISTER_RING, TailMoved) == 16, "offset");
-static_assert(offsetof(WINTUN_REGISTER_RINGS, ToStack) == 24, "offset");
-static_assert(sizeof(WINTUN_REGISTER_RINGS) == 48, "size");
+typedef char WINTUN_REGISTER_RINGS_IS_48[sizeof(WINTUN_REGISTER_RINGS) == 48 ? 1 : -1];
 
 /* The same from a 32-bit program. */
 typedef struct WINTUN_REGISTER_RING_32 {
@@ -82,9 +75,7 @@ typedef struct WINTUN_REGISTER_RING_32 {
 typedef struct WINTUN_REGISTER_RINGS_32 {
     WINTUN_REGISTER_RING_32 ToUser, ToStack;
 } WINTUN_REGISTER_RINGS_32;
-static_assert(offsetof(WINTUN_REGISTER_RING_32, TailMoved) == 8, "offset");
-static_assert(offsetof(WINTUN_REGISTER_RINGS_32, ToStack) == 12, "offset");
-static_assert(sizeof(WINTUN_REGISTER_RINGS_32) == 24, "size");
+typedef char WINTUN_REGISTER_RINGS_32_IS_24[sizeof(WINTUN_REGISTER_RINGS_32) == 24 ? 1 : -1];
 
 /*
  * What precedes each packet in a bundle: zero bytes after the packet fill the record to a multiple
@@ -94,7 +85,7 @@ typedef struct WINTUN_BUNDLE_RECORD {
     uint32_t Size;        /* of the packet */
     uint32_t Reserved[3]; /* zero */
 } WINTUN_BUNDLE_RECORD;
-static_assert(sizeof(WINTUN_BUNDLE_RECORD) == 16, "size");
+typedef char WINTUN_BUNDLE_RECORD_IS_16[sizeof(WINTUN_BUNDLE_RECORD) == 16 ? 1 : -1];
 
 #define WINTUN_BUNDLE_ALIGNMENT 16U
 #define WINTUN_BUNDLE_MIN_READ  0x10010U   /* buffer that holds any packet; smaller is refused */
@@ -143,6 +134,4 @@ typedef struct WINTUN_QUERY {
     uint32_t Offloads; /* in force */
     uint64_t Counters[24];
 } WINTUN_QUERY;
-static_assert(offsetof(WINTUN_QUERY, OwnerProcess) == 24, "offset");
-static_assert(offsetof(WINTUN_QUERY, Counters) == 48, "offset");
-static_assert(sizeof(WINTUN_QUERY) == 240, "size");
+typedef char WINTUN_QUERY_IS_240[sizeof(WINTUN_QUERY) == 240 ? 1 : -1];
