@@ -86,9 +86,6 @@ NTSTATUS DriverEntry(DRIVER_OBJECT *DriverObject, UNICODE_STRING *RegistryPath)
         .DevicePnPEventNotifyHandler = AdapterPnpEvent,
         .ShutdownHandlerEx = ShutdownNothing,
         .CancelOidRequestHandler = CancelNothing,
-        .DirectOidRequestHandler = OidDirect,
-        .CancelDirectOidRequestHandler = CancelNothing,
-        .SynchronousOidRequestHandler = OidDirect,
     };
 
     /* NDIS 6.30 came with Windows 8, and with it memory that cannot be executed. */

@@ -106,14 +106,6 @@ static NDIS_STATUS OidSet(NDIS_OID_REQUEST *Request)
     return NDIS_STATUS_SUCCESS;
 }
 
-/* The direct and the synchronous path: nothing is offered there. */
-NDIS_STATUS OidDirect(NDIS_HANDLE Context, NDIS_OID_REQUEST *Request)
-{
-    const NDIS_REQUEST_TYPE Type = Request->RequestType;
-
-    return Type <= NdisRequestQueryStatistics ? NDIS_STATUS_NOT_SUPPORTED : NDIS_STATUS_INVALID_OID;
-}
-
 /* After surprise removal nothing is accepted (MiniportDevicePnPEventNotify). */
 NDIS_STATUS OidRequest(NDIS_HANDLE Context, NDIS_OID_REQUEST *Request)
 {

@@ -228,7 +228,6 @@ VOID AdapterDereference(_In_ TUN_ADAPTER *Adapter);
 
 /* oid.c */
 MINIPORT_OID_REQUEST OidRequest;
-MINIPORT_DIRECT_OID_REQUEST OidDirect;
 
 /* session.c */
 VOID RingCreate(_Inout_ TUN_RING *Ring, _In_ UCHAR *Base, ULONG Capacity);
