@@ -156,6 +156,7 @@ NDIS_STATUS AdapterPause(NDIS_HANDLE Context, NDIS_MINIPORT_PAUSE_PARAMETERS *Pa
     TUN_ADAPTER *Adapter = Context;
 
     ExWaitForRundownProtectionReleaseCacheAware(Adapter->FlowGate);
+    WriteNoFence(&Adapter->State, WintunStatePaused);
     return NDIS_STATUS_SUCCESS;
 }
 
@@ -164,6 +165,7 @@ NDIS_STATUS AdapterRestart(NDIS_HANDLE Context, NDIS_MINIPORT_RESTART_PARAMETERS
     TUN_ADAPTER *Adapter = Context;
 
     ExReInitializeRundownProtectionCacheAware(Adapter->FlowGate);
+    WriteNoFence(&Adapter->State, WintunStateRunning);
     return NDIS_STATUS_SUCCESS;
 }
 

@@ -21,26 +21,17 @@ typedef struct TUN_FILE {
 static const UCHAR Marker;       /* its address in FsContext2 says: one of our files */
 static NDIS_HANDLE DeviceHandle; /* guarded by Driver.Mutex */
 
-/* O:SYD:P(A;;FA;;;SY)(A;;FA;;;BA)S:(ML;;NWNRNX;;;HI): the system and elevated administrators. */
+/*
+ * O:SYD:P(A;;FA;;;SY)(A;;FA;;;BA)S:(ML;;NWNRNX;;;HI): the system and elevated administrators, in
+ * self-relative form: a header with the offsets of owner, group, SACL and DACL; a SACL of one
+ * label, S-1-16-12288; a DACL of two entries, S-1-5-18 and S-1-5-32-544; the owner, S-1-5-18.
+ */
 static const ULONG DefaultSecurity[] = {
-    0x90140001, 100,
-    0,          20,
-    48, /* self-relative; owner, group, SACL, DACL */
-    0x001C0002, 1,
-    0x00140011, 7,
-    0x00000101, 0x10000000,
-    0x3000, /* mandatory label High */
-    0x00340002, 2,
-    0x00140000, FILE_ALL_ACCESS,
-    0x00000101, 0x05000000,
-    18, /* S-1-5-18 */
-    0x00180000, FILE_ALL_ACCESS,
-    0x00000201, 0x05000000,
-    32,         544, /* S-1-5-32-544 */
-    0x00000101, 0x05000000,
-    18, /* owner S-1-5-18 */
+    0x90140001, 100,        0,          20,         48,         0x001C0002, 1,
+    0x00140011, 7,          0x00000101, 0x10000000, 0x3000,     0x00340002, 2,
+    0x00140000, 0x1F01FF,   0x00000101, 0x05000000, 18,         0x00180000, 0x1F01FF,
+    0x00000201, 0x05000000, 32,         544,        0x00000101, 0x05000000, 18,
 };
-C_ASSERT(sizeof(DefaultSecurity) == 112);
 
 NTSTATUS DeviceComplete(IRP *Irp, NTSTATUS Status, ULONG_PTR Information)
 {
@@ -61,14 +52,11 @@ NTSTATUS DeviceCheckAccess(const TUN_ADAPTER *Adapter, SECURITY_SUBJECT_CONTEXT 
 {
     PSECURITY_DESCRIPTOR Security =
         Adapter && Adapter->Security ? Adapter->Security : (PVOID)DefaultSecurity;
-    PRIVILEGE_SET *Privileges = NULL;
     ACCESS_MASK Granted;
     NTSTATUS Status = STATUS_ACCESS_DENIED;
 
-    SeAccessCheck(Security, Subject, FALSE, Desired, 0, &Privileges,
-                  IoGetFileObjectGenericMapping(), Mode, &Granted, &Status);
-    if (Privileges)
-        SeFreePrivileges(Privileges);
+    SeAccessCheck(Security, Subject, FALSE, Desired, 0, NULL, IoGetFileObjectGenericMapping(), Mode,
+                  &Granted, &Status);
     return Status;
 }
 
@@ -113,14 +101,6 @@ static VOID NTAPI ReadsCanceled(IO_CSQ *Csq, IRP *Irp)
     DeviceComplete(Irp, STATUS_CANCELLED, 0);
 }
 
-static VOID ReadsCreate(TUN_ADAPTER *Adapter)
-{
-    KeInitializeSpinLock(&Adapter->ReadLock);
-    InitializeListHead(&Adapter->Reads);
-    IoCsqInitialize(&Adapter->Csq, ReadsInsert, ReadsRemove, ReadsPeek, ReadsLock, ReadsUnlock,
-                    ReadsCanceled);
-}
-
 /* Those of a file, or all when File is NULL; DriverUnlock completes them. What is not in the queue
  * any more cannot be cancelled, and has all of DriverContext (IoCsqRemoveNextIrp) for its driver.
  */
@@ -139,21 +119,18 @@ VOID ReadsEndLocked(TUN_ADAPTER *Adapter, PVOID File, NTSTATUS Status)
 /* As many whole packets as fit; the caller has seen that there is one, and any one fits. */
 static ULONG BundleFill(TUN_RING *Ring, UCHAR *Bundle, ULONG Room)
 {
+    const ULONG Header = sizeof(WINTUN_BUNDLE_RECORD);
     const UCHAR *Packet;
     ULONG Size, Used = 0;
 
-    while (RingPeek(Ring, &Packet, &Size)) {
-        const ULONG Bytes = RecordBytes(WINTUN_BUNDLE_ALIGNMENT, Size);
-        if (Bytes > Room - Used)
-            break;
+    while (RingPeek(Ring, &Packet, &Size) && RecordBytes(Header, Size) <= Room - Used) {
         UCHAR *Record = Bundle + Used;
-        RtlZeroMemory(Record, sizeof(WINTUN_BUNDLE_RECORD));
+        Used += RecordBytes(Header, Size);
+        RtlZeroMemory(Record, Header);
+        RtlZeroMemory(Bundle + Used - Header, Header); /* the padding is less than this */
         *(ULONG *)Record = Size;
-        RtlCopyMemory(Record + sizeof(WINTUN_BUNDLE_RECORD), Packet, Size);
-        RtlZeroMemory(Record + sizeof(WINTUN_BUNDLE_RECORD) + Size,
-                      Bytes - sizeof(WINTUN_BUNDLE_RECORD) - Size);
+        RtlCopyMemory(Record + Header, Packet, Size);
         RingPass(Ring, Size);
-        Used += Bytes;
     }
     RingRelease(Ring);
     return Used;
@@ -162,17 +139,16 @@ static ULONG BundleFill(TUN_RING *Ring, UCHAR *Bundle, ULONG Room)
 /* Completes one read, if there are one and a packet. */
 static BOOLEAN ReadsServe(TUN_ADAPTER *Adapter)
 {
-    TUN_SESSION *Session = &Adapter->Session;
     IRP *Irp = NULL;
     ULONG Size, Used = 0;
     const UCHAR *Packet;
 
     if (!ExAcquireRundownProtectionCacheAware(Adapter->RingGate))
         return FALSE;
-    if (Session->Memory && RingPeek(&Session->Read, &Packet, &Size))
+    if (Adapter->Session.Memory && RingPeek(&Adapter->Session.Read, &Packet, &Size))
         Irp = IoCsqRemoveNextIrp(&Adapter->Csq, NULL);
     if (Irp)
-        Used = BundleFill(&Session->Read,
+        Used = BundleFill(&Adapter->Session.Read,
                           MmGetSystemAddressForMdlSafe(Irp->MdlAddress, Driver.MapPriority),
                           IoGetCurrentIrpStackLocation(Irp)->Parameters.Read.Length);
     ExReleaseRundownProtectionCacheAware(Adapter->RingGate);
@@ -209,28 +185,10 @@ VOID ReadsPump(TUN_ADAPTER *Adapter)
     KeLowerIrql(Irql);
 }
 
-/* Whether the framing is right, which is that of a ring but for its unit; Ring is at the first
- * record then. */
-static BOOLEAN BundleOpen(TUN_RING *Ring)
-{
-    const UCHAR *Packet;
-    ULONG Size;
-
-    while (RingPeek(Ring, &Packet, &Size)) {
-        const uint32_t *Reserved = ((const WINTUN_BUNDLE_RECORD *)Packet - 1)->Reserved;
-        if (Reserved[0] || Reserved[1] || Reserved[2])
-            return FALSE;
-        RingPass(Ring, Size);
-    }
-    Ring->Cursor = 0;
-    return !Ring->HasEnded;
-}
-
 /* ---- Requests ---- */
 
 static NTSTATUS FileOpen(IRP *Irp, IO_STACK_LOCATION *Stack)
 {
-    FILE_OBJECT *FileObject = Stack->FileObject;
     const IO_SECURITY_CONTEXT *Security = Stack->Parameters.Create.SecurityContext;
     const KPROCESSOR_MODE Mode =
         Stack->Flags & SL_FORCE_ACCESS_CHECK ? UserMode : Irp->RequestorMode;
@@ -238,36 +196,28 @@ static NTSTATUS FileOpen(IRP *Irp, IO_STACK_LOCATION *Stack)
      */
     const ACCESS_MASK Desired =
         Security->DesiredAccess & MAXIMUM_ALLOWED ? FILE_ALL_ACCESS : Security->DesiredAccess;
-    UNICODE_STRING Name = FileObject->FileName;
     NTSTATUS Status = STATUS_OBJECT_NAME_NOT_FOUND;
 
-    if (FileObject->RelatedFileObject || Name.Length <= sizeof(WCHAR) || Name.Buffer[0] != L'\\')
+    if (Stack->FileObject->RelatedFileObject)
         return STATUS_OBJECT_NAME_INVALID;
-    Name.Buffer++;
-    Name.Length -= sizeof(WCHAR);
-    TUN_FILE *File = PoolAlloc(sizeof(*File));
-    if (!File)
-        return STATUS_INSUFFICIENT_RESOURCES;
-
     DriverLock();
-    File->Adapter = Driver.Adapters;
-    while (File->Adapter && !RtlEqualUnicodeString(&Name, &File->Adapter->Name, TRUE))
-        File->Adapter = File->Adapter->Next;
-    if (File->Adapter)
-        Status = DeviceCheckAccess(File->Adapter, &Security->AccessState->SubjectSecurityContext,
-                                   Desired, Mode);
-    if (NT_SUCCESS(Status) && (File->Adapter->IsRemoving || File->Adapter->IsRemoved))
+    TUN_ADAPTER *Adapter = Driver.Adapters;
+    while (Adapter && !RtlEqualUnicodeString(&Stack->FileObject->FileName, &Adapter->Name, TRUE))
+        Adapter = Adapter->Next;
+    if (Adapter)
+        Status = DeviceCheckAccess(Adapter, &Security->AccessState->SubjectSecurityContext, Desired,
+                                   Mode);
+    if (NT_SUCCESS(Status) && (Adapter->IsRemoving || Adapter->IsRemoved))
         Status = STATUS_DELETE_PENDING;
-    if (NT_SUCCESS(Status))
-        InterlockedIncrement(&File->Adapter->References);
-    DriverUnlock();
-    if (!NT_SUCCESS(Status)) {
-        PoolFree(File);
-        return Status;
+    TUN_FILE *File = NT_SUCCESS(Status) ? PoolAlloc(sizeof(*File)) : NULL;
+    if (File) {
+        InterlockedIncrement(&Adapter->References);
+        File->Adapter = Adapter;
+        Stack->FileObject->FsContext = File;
+        Stack->FileObject->FsContext2 = (PVOID)&Marker;
     }
-    FileObject->FsContext = File;
-    FileObject->FsContext2 = (PVOID)&Marker;
-    return STATUS_SUCCESS;
+    DriverUnlock();
+    return NT_SUCCESS(Status) && !File ? STATUS_INSUFFICIENT_RESOURCES : Status;
 }
 
 /* Makes the file one of its process's session, which begins with the first read or write. */
@@ -318,14 +268,14 @@ static NTSTATUS FileRead(TUN_FILE *File, IRP *Irp, ULONG Bytes)
     return Status;
 }
 
-/* The framing is checked before anything is delivered; a paused adapter discards, it does not fail.
- */
-static NTSTATUS FileWrite(TUN_FILE *File, IRP *Irp, ULONG Bytes)
+/* The framing, which is that of a ring but for its unit, is checked before anything is delivered; a
+ * paused adapter discards, it does not fail. */
+static NTSTATUS FileWrite(TUN_FILE *File, IRP *Irp, ULONG Bytes, ULONG_PTR *Written)
 {
-    TUN_RING Bundle = {.Head = NULL,
-                       .Tail = &Bytes,
-                       .Capacity = 2 * WINTUN_BUNDLE_MAX_WRITE,
-                       .Unit = WINTUN_BUNDLE_ALIGNMENT};
+    TUN_RING Bundle = {
+        .Tail = &Bytes, .Capacity = 2 * WINTUN_BUNDLE_MAX_WRITE, .Unit = WINTUN_BUNDLE_ALIGNMENT};
+    const UCHAR *Packet;
+    ULONG Size;
 
     if (Bytes > WINTUN_BUNDLE_MAX_WRITE)
         return STATUS_INVALID_PARAMETER;
@@ -333,37 +283,36 @@ static NTSTATUS FileWrite(TUN_FILE *File, IRP *Irp, ULONG Bytes)
         Bundle.Data = MmGetSystemAddressForMdlSafe(Irp->MdlAddress, Driver.MapPriority);
     if (Bytes && !Bundle.Data)
         return STATUS_INSUFFICIENT_RESOURCES;
-    if (Bytes && !BundleOpen(&Bundle))
+    while (Bundle.Data && RingPeek(&Bundle, &Packet, &Size)) {
+        const uint32_t *Reserved = ((const WINTUN_BUNDLE_RECORD *)Packet - 1)->Reserved;
+        Bundle.HasEnded = Reserved[0] || Reserved[1] || Reserved[2];
+        RingPass(&Bundle, Size);
+    }
+    if (Bundle.HasEnded)
         return STATUS_INVALID_PARAMETER;
+    Bundle.Cursor = 0;
     DriverLock();
     NTSTATUS Status = FileJoinLocked(File, Irp->RequestorMode);
     DriverUnlock();
     while (NT_SUCCESS(Status) && ReceiveBatch(File->Adapter, &Bundle, NULL))
         continue;
+    *Written = NT_SUCCESS(Status) ? Bytes : 0;
     return Status;
 }
 
-static NTSTATUS FileQuery(TUN_ADAPTER *Adapter, IRP *Irp, ULONG_PTR *Written)
+static NTSTATUS FileQuery(TUN_ADAPTER *Adapter, IRP *Irp, ULONG Bytes, ULONG_PTR *Written)
 {
-    const IO_STACK_LOCATION *Stack = IoGetCurrentIrpStackLocation(Irp);
-    const ULONG Bytes = Stack->Parameters.DeviceIoControl.OutputBufferLength;
     WINTUN_QUERY Answer = {
         .Size = sizeof(Answer),
         .Version = 1,
         .DriverVersion = TUN_VERSION_MAJOR << 16 | TUN_VERSION_MINOR,
         .NdisVersion = Driver.NdisVersion,
-        .State = WintunStatePaused,
+        .State = (ULONG)ReadNoFence(&Adapter->State),
         .Mtu = WINTUN_MAX_PACKET,
     };
 
     if (Bytes < FIELD_OFFSET(WINTUN_QUERY, DriverVersion))
         return STATUS_BUFFER_TOO_SMALL;
-    const KIRQL Irql = KeRaiseIrqlToDpcLevel();
-    if (ExAcquireRundownProtectionCacheAware(Adapter->FlowGate)) {
-        Answer.State = WintunStateRunning;
-        ExReleaseRundownProtectionCacheAware(Adapter->FlowGate);
-    }
-    KeLowerIrql(Irql);
     DriverLock();
     Answer.SessionKind = (ULONG)Adapter->SessionKind;
     Answer.OwnerProcess = (ULONG_PTR)Adapter->Session.Process;
@@ -376,51 +325,50 @@ static NTSTATUS FileQuery(TUN_ADAPTER *Adapter, IRP *Irp, ULONG_PTR *Written)
     return STATUS_SUCCESS;
 }
 
+/* Cleanup, and once more close, because a request on another thread may have been under way at the
+ * cleanup; at the close it is over. */
+static NTSTATUS FileLeave(TUN_FILE *File, FILE_OBJECT *FileObject, BOOLEAN IsClose)
+{
+    DriverLock();
+    ReadsEndLocked(File->Adapter, FileObject, STATUS_CANCELLED);
+    SessionLeaveLocked(File->Adapter, FileObject, File->Joined);
+    File->Joined = TUN_CLOSED;
+    DriverUnlock();
+    if (IsClose) {
+        AdapterDereference(File->Adapter);
+        PoolFree(File);
+    }
+    return STATUS_SUCCESS;
+}
+
 static NTSTATUS NTAPI DeviceDispatch(DEVICE_OBJECT *Device, IRP *Irp)
 {
     IO_STACK_LOCATION *Stack = IoGetCurrentIrpStackLocation(Irp);
+    TUN_FILE *File = DeviceOwns(Stack->FileObject) ? Stack->FileObject->FsContext : NULL;
+    const UCHAR Major = Stack->MajorFunction;
+    const ULONG Code = Stack->Parameters.DeviceIoControl.IoControlCode; /* if it is one */
     ULONG_PTR Information = 0;
-    NTSTATUS Status = STATUS_SUCCESS;
+    NTSTATUS Status = STATUS_INVALID_DEVICE_REQUEST;
 
     /* A request that a driver has made may be without a file, or come from a completion routine at
      * DISPATCH_LEVEL, where nobody can wait for the mutex. */
-    if (KeGetCurrentIrql() == DISPATCH_LEVEL ||
-        (Stack->MajorFunction != IRP_MJ_CREATE && !DeviceOwns(Stack->FileObject)))
-        return DeviceComplete(Irp, STATUS_INVALID_DEVICE_REQUEST, 0);
-    const ULONG Code = Stack->Parameters.DeviceIoControl.IoControlCode; /* if it is one */
-    TUN_FILE *File = Stack->FileObject->FsContext;
-    switch (Stack->MajorFunction) {
-    case IRP_MJ_CREATE:
+    if (KeGetCurrentIrql() == DISPATCH_LEVEL || (Major != IRP_MJ_CREATE && !File))
+        Status = STATUS_INVALID_DEVICE_REQUEST;
+    else if (Major == IRP_MJ_CREATE)
         Status = FileOpen(Irp, Stack);
-        break;
-    case IRP_MJ_CLEANUP:
-    case IRP_MJ_CLOSE:
-        DriverLock();
-        ReadsEndLocked(File->Adapter, Stack->FileObject, STATUS_CANCELLED);
-        SessionLeaveLocked(File->Adapter, Stack->FileObject, File->Joined);
-        File->Joined = TUN_CLOSED;
-        DriverUnlock();
-        if (Stack->MajorFunction == IRP_MJ_CLOSE) {
-            AdapterDereference(File->Adapter);
-            PoolFree(File);
-        }
-        break;
-    default:
-        if (ReadAcquire(&File->Adapter->IsRemoved)) {
-            Status = STATUS_FILE_FORCED_CLOSED;
-        } else if (Stack->MajorFunction == IRP_MJ_READ) {
-            Status = FileRead(File, Irp, Stack->Parameters.Read.Length);
-        } else if (Stack->MajorFunction == IRP_MJ_WRITE) {
-            Status = FileWrite(File, Irp, Stack->Parameters.Write.Length);
-            Information = NT_SUCCESS(Status) ? Stack->Parameters.Write.Length : 0;
-        } else if (Code == WINTUN_IOCTL_REGISTER_RINGS) {
-            Status = RingsRegister(File->Adapter, Irp);
-        } else if (Code == WINTUN_IOCTL_QUERY) {
-            Status = FileQuery(File->Adapter, Irp, &Information);
-        } else {
-            Status = STATUS_INVALID_DEVICE_REQUEST;
-        }
-    }
+    else if (Major == IRP_MJ_CLEANUP || Major == IRP_MJ_CLOSE)
+        Status = FileLeave(File, Stack->FileObject, Major == IRP_MJ_CLOSE);
+    else if (ReadAcquire(&File->Adapter->IsRemoved))
+        Status = STATUS_FILE_FORCED_CLOSED;
+    else if (Major == IRP_MJ_READ)
+        Status = FileRead(File, Irp, Stack->Parameters.Read.Length);
+    else if (Major == IRP_MJ_WRITE)
+        Status = FileWrite(File, Irp, Stack->Parameters.Write.Length, &Information);
+    else if (Code == WINTUN_IOCTL_REGISTER_RINGS)
+        Status = RingsRegister(File->Adapter, Irp);
+    else if (Code == WINTUN_IOCTL_QUERY)
+        Status = FileQuery(File->Adapter, Irp, Stack->Parameters.DeviceIoControl.OutputBufferLength,
+                           &Information);
     return Status == STATUS_PENDING ? Status : DeviceComplete(Irp, Status, Information);
 }
 
@@ -453,28 +401,6 @@ static NTSTATUS DeviceCreateLocked(VOID)
     return Status;
 }
 
-/* "{NetCfgInstanceId}", from the adapter's driver key. */
-static NTSTATUS NameRead(TUN_ADAPTER *Adapter)
-{
-    NDIS_CONFIGURATION_OBJECT Object = {
-        .Header = TUN_HEADER(CONFIGURATION_OBJECT, CONFIGURATION_OBJECT, 1),
-        .NdisHandle = Adapter->Handle};
-    UNICODE_STRING Keyword = RTL_CONSTANT_STRING(L"NetCfgInstanceId");
-    NDIS_CONFIGURATION_PARAMETER *Value;
-    NDIS_HANDLE Configuration;
-
-    NDIS_STATUS Status = NdisOpenConfigurationEx(&Object, &Configuration);
-    if (Status != NDIS_STATUS_SUCCESS)
-        return Status;
-    NdisReadConfiguration(&Status, &Value, Configuration, &Keyword, NdisParameterString);
-    Adapter->Name = (UNICODE_STRING){.MaximumLength = sizeof(Adapter->NameBuffer),
-                                     .Buffer = Adapter->NameBuffer};
-    if (Status == NDIS_STATUS_SUCCESS)
-        RtlCopyUnicodeString(&Adapter->Name, &Value->ParameterData.StringData);
-    NdisCloseConfiguration(Configuration);
-    return Status;
-}
-
 /* Who may use the adapter, if an administrator has said so and leaves no doubt; NULL: the default.
  */
 static SECURITY_DESCRIPTOR *SecurityRead(DEVICE_OBJECT *Pdo)
@@ -496,21 +422,36 @@ static SECURITY_DESCRIPTOR *SecurityRead(DEVICE_OBJECT *Pdo)
     return NULL;
 }
 
-/* Shows the adapter to programs; the first makes the device. */
+/* Shows the adapter to programs, by the name in its driver key; the first makes the device. */
 NTSTATUS DeviceAdd(TUN_ADAPTER *Adapter)
 {
+    NDIS_CONFIGURATION_OBJECT Object = {
+        .Header = TUN_HEADER(CONFIGURATION_OBJECT, CONFIGURATION_OBJECT, 1),
+        .NdisHandle = Adapter->Handle};
+    UNICODE_STRING Keyword = RTL_CONSTANT_STRING(L"NetCfgInstanceId");
+    NDIS_CONFIGURATION_PARAMETER *Value;
+    NDIS_HANDLE Configuration;
     DEVICE_OBJECT *Pdo, *Next;
 
-    ReadsCreate(Adapter);
+    KeInitializeSpinLock(&Adapter->ReadLock);
+    InitializeListHead(&Adapter->Reads);
+    IoCsqInitialize(&Adapter->Csq, ReadsInsert, ReadsRemove, ReadsPeek, ReadsLock, ReadsUnlock,
+                    ReadsCanceled);
     NdisMGetDeviceProperty(Adapter->Handle, &Pdo, &Adapter->Device, &Next, NULL, NULL);
     Adapter->Security = SecurityRead(Pdo);
-    NTSTATUS Status = NameRead(Adapter);
-    if (!NT_SUCCESS(Status))
+    NDIS_STATUS Status = NdisOpenConfigurationEx(&Object, &Configuration);
+    if (Status != NDIS_STATUS_SUCCESS)
         return Status;
+    NdisReadConfiguration(&Status, &Value, Configuration, &Keyword, NdisParameterString);
+    Adapter->NameBuffer[0] = L'\\';
+    Adapter->Name = (UNICODE_STRING){2, sizeof(Adapter->NameBuffer), Adapter->NameBuffer};
+    if (Status == NDIS_STATUS_SUCCESS)
+        Status = RtlAppendUnicodeStringToString(&Adapter->Name, &Value->ParameterData.StringData);
+    NdisCloseConfiguration(Configuration);
     DriverLock();
-    if (!DeviceHandle)
+    if (Status == NDIS_STATUS_SUCCESS && !DeviceHandle)
         Status = DeviceCreateLocked();
-    if (NT_SUCCESS(Status)) {
+    if (Status == NDIS_STATUS_SUCCESS) {
         Adapter->Next = Driver.Adapters;
         Driver.Adapters = Adapter;
     }

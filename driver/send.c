@@ -6,16 +6,12 @@
  */
 #include "tun.h"
 
-/* What NDIS is told about a list that lost a packet, by the counter of the loss. */
+/* What NDIS is told about a list that lost a packet, in the order of the counters of losses. */
 static const NDIS_STATUS LossStatus[] = {
-    [WintunToUserNoSession] = NDIS_STATUS_MEDIA_DISCONNECTED,
-    [WintunToUserPaused] = NDIS_STATUS_PAUSED,
-    [WintunToUserFull] = NDIS_STATUS_BUFFER_OVERFLOW,
-    [WintunToUserCorrupt] = NDIS_STATUS_ADAPTER_NOT_READY,
-    [WintunToUserTooLong] = NDIS_STATUS_INVALID_LENGTH,
-    [WintunToUserInaccessible] = NDIS_STATUS_FAILURE,
-};
+    NDIS_STATUS_MEDIA_DISCONNECTED, NDIS_STATUS_PAUSED,         NDIS_STATUS_BUFFER_OVERFLOW,
+    NDIS_STATUS_ADAPTER_NOT_READY,  NDIS_STATUS_INVALID_LENGTH, NDIS_STATUS_FAILURE};
 
+C_ASSERT(RTL_NUMBER_OF(LossStatus) == WintunToUserInaccessible - WintunToUserNoSession + 1);
 C_ASSERT(sizeof(TUN_PACKET) <= RTL_FIELD_SIZE(NET_BUFFER, MiniportReserved));
 
 /* One cause, one counter; a list keeps the reason of the first packet it lost. */
@@ -23,7 +19,7 @@ static VOID PacketLose(TUN_ADAPTER *Adapter, NET_BUFFER_LIST *Nbl, ULONG Loss)
 {
     Count(Adapter, Loss, 1);
     if (NET_BUFFER_LIST_STATUS(Nbl) == NDIS_STATUS_SUCCESS)
-        NET_BUFFER_LIST_STATUS(Nbl) = LossStatus[Loss];
+        NET_BUFFER_LIST_STATUS(Nbl) = LossStatus[Loss - WintunToUserNoSession];
 }
 
 /*

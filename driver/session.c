@@ -121,10 +121,8 @@ VOID SessionEndLocked(TUN_ADAPTER *Adapter)
  */
 VOID SessionLeaveLocked(TUN_ADAPTER *Adapter, const FILE_OBJECT *File, LONG Joined)
 {
-    TUN_SESSION *Session = &Adapter->Session;
-    const BOOLEAN IsMember = Session->Memory && Adapter->SessionId == Joined;
-
-    if (Session->Owner == File || (IsMember && --Session->Files == 0))
+    if (Adapter->Session.Owner == File ||
+        (Adapter->Session.Memory && Adapter->SessionId == Joined && --Adapter->Session.Files == 0))
         SessionEndLocked(Adapter);
 }
 

@@ -86,10 +86,11 @@ typedef struct TUN_ADAPTER {
     NDIS_HANDLE Handle;       /* valid until halt; used under the flow gate or Driver.Mutex */
     NDIS_HANDLE Lists;        /* NDIS pool of lists without data; constant */
     DEVICE_OBJECT *Device;    /* NDIS's; only compared */
-    UNICODE_STRING Name;      /* "{NetCfgInstanceId}"; constant */
+    UNICODE_STRING Name;      /* "\\{NetCfgInstanceId}"; constant */
     WCHAR NameBuffer[40];
     SECURITY_DESCRIPTOR *Security; /* self-relative; constant; NULL: the default */
     PEX_RUNDOWN_REF_CACHE_AWARE RingGate, FlowGate;
+    LONG volatile State;       /* WintunState..., as NDIS has it; a hint */
     LONG volatile SessionKind; /* WintunSession...; Driver.Mutex; without it only a hint */
     LONG SessionId;            /* of the newest session; Driver.Mutex */
     BOOLEAN IsStarting;        /* a registration is under way; Driver.Mutex */
