@@ -7,7 +7,8 @@
 #
 # A case is a file cases/NN-NAME.sh, sourced in the order of names after the prefix has been made.
 # It is plain sh and uses what is below; each of its tests ends in one of
-#     result STATUS NAME        ok when STATUS is 0, else FAIL, with what $log holds
+#     result STATUS NAME        ok when STATUS is 0, else FAIL, with what $log holds, and with what the
+#                               programs have come to and printed that run or have ended since the last one
 #     skip NAME REASON
 # It removes the adapters it adds and ends the programs it starts (adapter_remove, end), and leaves
 # a bridge to bridge_end. Programs are put in place by wine_install FILE..., which copies them to
@@ -32,13 +33,14 @@ driver_inf='C:\test\wintun.inf'
 inject='C:\test\inject.exe'
 # Of the package wine64 alone, whose programs are in no PATH.
 wine=/usr/lib/wine/wine64
-export WINEPREFIX="$prefix" WINELOADER=$wine WINESERVER=/usr/lib/wine/wineserver64 WINEDEBUG=-all \
+export WINEPREFIX="$prefix" WINELOADER=$wine WINESERVER=/usr/lib/wine/wineserver64 \
     WINEDLLOVERRIDES='mscoree,mshtml,winemenubuilder.exe='
+export WINEDEBUG=-all,err+virtual,err+module,err+process,err+seh # why a process does not start, or dies
 export TMPDIR="$work" # Debian's wineserver has a folder there, which it leaves behind
 unset DISPLAY WAYLAND_DISPLAY
 port=$((20000 + $$ % 20000))
 passed=0 failed=0 skipped=0
-bridge_pid='' started='' held=''
+bridge_pid='' started='' ended='' held='' # ended: since the last result
 
 result() { # STATUS NAME
     if [ "$1" -eq 0 ]; then
@@ -48,10 +50,12 @@ result() { # STATUS NAME
         echo "FAIL $2"
         failed=$((failed + 1))
         sed 's/^/    /' "$log"
-        for name in $started; do
-            tail -n 3 "$work/$name.log" | sed "s/^/    $name: /"
+        # shellcheck disable=SC2086
+        for name in $(printf '%s\n' $started $ended | sort -u); do
+            tell_of "$name"
         done
     fi
+    ended=''
 }
 
 skip() { # NAME REASON
@@ -86,7 +90,7 @@ start() {
     started_name=$1
     shift
     "$wine" "$@" </dev/null >"$work/$started_name.log" 2>&1 &
-    eval "pid_$started_name=\$!"
+    eval "pid_$started_name=\$! code_$started_name=''"
     started="$started $started_name"
 }
 
@@ -99,7 +103,7 @@ start_held() {
     held="$held $held_name"
     shift
     "$wine" "$@" <"$work/$held_name.in" >"$work/$held_name.log" 2>&1 &
-    eval "pid_$held_name=\$!"
+    eval "pid_$held_name=\$! code_$held_name=''"
     started="$started $held_name"
 }
 
@@ -113,21 +117,46 @@ says() {
     tr -d '\r' <"$work/$1.log" | grep -q "$2"
 }
 
+# has_ended NAME: has it? Then its exit code is in $code, for which the shell can be asked but once.
+has_ended() {
+    eval "code=\$code_$1 pid=\$pid_$1"
+    [ -z "$code" ] || return 0
+    ! kill -0 "$pid" 2>/dev/null || return 1
+    wait "$pid" 2>/dev/null
+    code=$?
+    eval "code_$1=$code"
+}
+
+forget() { # NAME
+    started=$(echo "$started " | sed "s/ $1 / /")
+    ended="$ended $1"
+}
+
+# tell_of NAME: what a program that was started has come to, and the end of what it has printed
+tell_of() {
+    if has_ended "$1"; then
+        echo "    $1 has ended with exit code $code, lines printed: $(wc -l <"$work/$1.log")"
+    else
+        echo "    $1 is running, lines printed: $(wc -l <"$work/$1.log")"
+    fi
+    tr -d '\r' <"$work/$1.log" | tail -n 20 | sed "s/^/    $1: /"
+}
+
 # What TerminateProcess is to the program: no handler of its own runs.
 end() { # NAME
-    eval "ended=\$pid_$1"
-    kill -KILL "$ended" 2>/dev/null
-    wait "$ended" 2>/dev/null
-    started=$(echo "$started " | sed "s/ $1 / /")
+    if ! has_ended "$1"; then
+        kill -KILL "$pid" 2>/dev/null
+        wait "$pid" 2>/dev/null
+        eval "code_$1=$?"
+    fi
+    forget "$1"
 }
 
 # exited NAME SECONDS: it ends by itself; the exit code is in $status
 exited() {
-    eval "ended=\$pid_$1"
-    wait_for "$2" sh -c "! kill -0 $ended" || return 1
-    wait "$ended"
-    status=$?
-    started=$(echo "$started " | sed "s/ $1 / /")
+    wait_for "$2" has_ended "$1" || return 1
+    status=$code
+    forget "$1"
 }
 
 wine_install() {
