@@ -36,6 +36,7 @@ wine=/usr/lib/wine/wine64
 export WINEPREFIX="$prefix" WINELOADER=$wine WINESERVER=/usr/lib/wine/wineserver64 \
     WINEDLLOVERRIDES='mscoree,mshtml,winemenubuilder.exe='
 export WINEDEBUG=-all,err+virtual,err+module,err+process,err+seh # why a process does not start, or dies
+export LD_PRELOAD="$PWD/out/wine/exit.so" # exit.c says why
 export TMPDIR="$work" # Debian's wineserver has a folder there, which it leaves behind
 unset DISPLAY WAYLAND_DISPLAY
 port=$((20000 + $$ % 20000))

@@ -71,6 +71,12 @@ $(OUT)/wine/swdevice.exe: $(CFGMGR32)/swdevice.obj $(CFGMGR32)/machine.obj $(WIN
 $(OUT)/wine/inject.exe: $(CFGMGR32)/inject.obj
 $(OUT)/wine/dll.exe: $(OUT)/wine/tests/wine/dll.obj $(WINESYS)/lib/libole32.a
 
+# Loaded into every process of Wine.
+$(OUT)/wine/exit.so: tests/wine/exit.c $(WINERULES)
+	mkdir -p $(@D)
+	echo '  link     $@'
+	$(CC) $(HOSTCC) $(HOST_plain) -fPIC -shared -o $@ $<
+
 # The Linux end of the edge.
 $(OUT)/wine/bridge: $(OUT)/host-plain/tests/wine/bridge.o $(OUT)/host-plain/nthost/edge/netns.o
 	mkdir -p $(@D)
@@ -78,7 +84,7 @@ $(OUT)/wine/bridge: $(OUT)/host-plain/tests/wine/bridge.o $(OUT)/host-plain/ntho
 	$(CC) -o $@ $^
 
 .PHONY: wine
-wine: $(OUT)/amd64/wintun.sys $(OUT)/amd64/wintun.inf $(OUT)/wine/ndis.sys $(OUT)/wine/bridge \
+wine: $(OUT)/amd64/wintun.sys $(OUT)/amd64/wintun.inf $(OUT)/wine/ndis.sys $(OUT)/wine/bridge $(OUT)/wine/exit.so \
 	$(patsubst %,$(OUT)/wine/%.exe,client device reply tunnel)
 wine: $(OUT)/amd64/wintun.dll $(OUT)/amd64/wintun.exe $(WINEXAMPLES) $(OUT)/wine/cfgmgr32.dll $(patsubst %,$(OUT)/wine/%.exe,dll inject swdevice wgpeer)
 tests: wine
