@@ -373,7 +373,9 @@ static struct result measure(struct bench *b, unsigned ms)
     sleep_ms(ms / 4);
     struct result r = {.instructions = read_instructions(counter)};
     const uint64_t before = atomic_load(&b->packets), start = now_ns();
-    sleep_ms(ms);
+    do /* once, but for a machine so busy that nothing was carried: until its turn has come */
+        sleep_ms(ms);
+    while (atomic_load(&b->packets) == before && now_ns() - start < 20000000000);
     r.packets = atomic_load(&b->packets) - before;
     r.ns = now_ns() - start;
     const int64_t after = read_instructions(counter);
