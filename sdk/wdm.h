@@ -1291,8 +1291,8 @@ NTKERNELAPI PSLIST_ENTRY NTAPI ExpInterlockedPushEntrySList(PSLIST_HEADER ListHe
                                                             PSLIST_ENTRY ListEntry);
 NTKERNELAPI USHORT NTAPI ExQueryDepthSList(PSLIST_HEADER ListHead);
 
-/* No exports: the kernel offers what they are made of. Its statistics may lose a step to another
- * processor's, and so they may here. */
+/* Exported since Windows 11 22H2 only, so never imported: every kernel has what they are made of.
+ * Statistics may lose a step to another processor's, and so they may here. */
 FORCEINLINE VOID SdkStep(ULONG volatile *Statistic)
 {
     WriteULongNoFence(Statistic, ReadULongNoFence(Statistic) + 1);

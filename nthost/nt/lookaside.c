@@ -288,6 +288,29 @@ NTSTATUS NTAPI ExInitializeLookasideListEx(PLOOKASIDE_LIST_EX Lookaside,
 }
 NTH_EXPORT(ExInitializeLookasideListEx, 8);
 
+/* "Starting in Windows 11, version 22H2, this function changed from inline to exported": the same
+ * as the inline forms, for drivers whose headers are that new. */
+static PVOID NTAPI allocate_from_list(PLOOKASIDE_LIST_EX Lookaside)
+{
+    nth_irql_max(Lookaside->L.Type & POOL_PAGED ? APC_LEVEL : DISPATCH_LEVEL);
+    PVOID const kept = ExpInterlockedPopEntrySList(&Lookaside->L.ListHead);
+    return kept ? kept
+                : call_allocate(Lookaside->L.AllocateEx, Lookaside->L.Type, Lookaside->L.Size,
+                                Lookaside->L.Tag, Lookaside);
+}
+NTH_EXPORT_AS(ExAllocateFromLookasideListEx, "ExAllocateFromLookasideListEx", allocate_from_list,
+              1);
+
+static VOID NTAPI free_to_list(PLOOKASIDE_LIST_EX Lookaside, PVOID Entry)
+{
+    nth_irql_max(Lookaside->L.Type & POOL_PAGED ? APC_LEVEL : DISPATCH_LEVEL);
+    if (ExQueryDepthSList(&Lookaside->L.ListHead) < Lookaside->L.Depth)
+        ExpInterlockedPushEntrySList(&Lookaside->L.ListHead, Entry);
+    else
+        call_free(Lookaside->L.FreeEx, Entry, Lookaside);
+}
+NTH_EXPORT_AS(ExFreeToLookasideListEx, "ExFreeToLookasideListEx", free_to_list, 2);
+
 VOID NTAPI ExFlushLookasideListEx(PLOOKASIDE_LIST_EX Lookaside)
 {
     nth_irql_max(Lookaside->L.Type & POOL_PAGED ? APC_LEVEL : DISPATCH_LEVEL);

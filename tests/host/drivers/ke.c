@@ -417,37 +417,63 @@ static VOID NTAPI FreeEntry(PVOID Buffer, PLOOKASIDE_LIST_EX List)
     ExFreePool(Buffer);
 }
 
-/* ExInitializeLookasideListEx, ExFlushLookasideListEx, ExInitializeNPagedLookasideList */
-ULONG LookasideTest(VOID)
+/* By the inline forms of the headers, or by what newer headers import. */
+static ULONG ListExTest(PVOID(NTAPI *Allocate)(PLOOKASIDE_LIST_EX),
+                        VOID(NTAPI *Free)(PLOOKASIDE_LIST_EX, PVOID))
 {
-    static NPAGED_LOOKASIDE_LIST NPaged;
     static LOOKASIDE_LIST_EX Ex;
-    PVOID Entry;
-
-    ExInitializeNPagedLookasideList(&NPaged, NULL, NULL, 0, 48, TAG, 0);
-    Entry = ExAllocateFromNPagedLookasideList(&NPaged);
-    EXPECT(Entry);
-    ExFreeToNPagedLookasideList(&NPaged, Entry);
-    ExDeleteNPagedLookasideList(&NPaged);
 
     Allocated = Freed = 0;
     EXPECT(ExInitializeLookasideListEx(&Ex, AllocateEntry, FreeEntry, NonPagedPoolNx, 3, 64, TAG,
                                        0) == STATUS_INVALID_PARAMETER_5);
     EXPECT(ExInitializeLookasideListEx(&Ex, AllocateEntry, FreeEntry, NonPagedPoolNx, 0, 64, TAG,
                                        0) == STATUS_SUCCESS);
-    Entry = ExAllocateFromLookasideListEx(&Ex);
+    PVOID Entry = Allocate(&Ex);
     EXPECT(Entry && Allocated == 1);
-    ExFreeToLookasideListEx(&Ex, Entry);
+    Free(&Ex, Entry);
     if (Ex.L.Depth) { /* "inserts the entries into the lookaside list" up to a limit of the system
                        */
         EXPECT(Freed == 0 && ExQueryDepthSList(&Ex.L.ListHead) == 1);
-        EXPECT(ExAllocateFromLookasideListEx(&Ex) == Entry && Allocated == 1);
-        ExFreeToLookasideListEx(&Ex, Entry);
+        EXPECT(Allocate(&Ex) == Entry && Allocated == 1);
+        Free(&Ex, Entry);
     }
     ExFlushLookasideListEx(&Ex);
     EXPECT(Freed == 1 && ExQueryDepthSList(&Ex.L.ListHead) == 0);
     ExDeleteLookasideListEx(&Ex);
     return 0;
+}
+
+static PVOID NTAPI AllocateInline(PLOOKASIDE_LIST_EX List)
+{
+    return ExAllocateFromLookasideListEx(List);
+}
+
+static VOID NTAPI FreeInline(PLOOKASIDE_LIST_EX List, PVOID Entry)
+{
+    ExFreeToLookasideListEx(List, Entry);
+}
+
+/* ExInitializeLookasideListEx, ExFlushLookasideListEx, ExInitializeNPagedLookasideList;
+ * ExAllocateFromLookasideListEx: "changed from inline to exported" */
+ULONG LookasideTest(VOID)
+{
+    static NPAGED_LOOKASIDE_LIST NPaged;
+    UNICODE_STRING AllocateName = RTL_CONSTANT_STRING(L"ExAllocateFromLookasideListEx");
+    UNICODE_STRING FreeName = RTL_CONSTANT_STRING(L"ExFreeToLookasideListEx");
+    PVOID(NTAPI * Allocate)(PLOOKASIDE_LIST_EX);
+    VOID(NTAPI * Free)(PLOOKASIDE_LIST_EX, PVOID);
+
+    ExInitializeNPagedLookasideList(&NPaged, NULL, NULL, 0, 48, TAG, 0);
+    PVOID Entry = ExAllocateFromNPagedLookasideList(&NPaged);
+    EXPECT(Entry);
+    ExFreeToNPagedLookasideList(&NPaged, Entry);
+    ExDeleteNPagedLookasideList(&NPaged);
+
+    *(PVOID *)&Allocate = MmGetSystemRoutineAddress(&AllocateName);
+    *(PVOID *)&Free = MmGetSystemRoutineAddress(&FreeName);
+    EXPECT(Allocate && Free);
+    const ULONG Line = ListExTest(AllocateInline, FreeInline);
+    return Line ? Line : ListExTest(Allocate, Free);
 }
 
 /* ExInterlockedInsertTailList and family, ExpInterlockedPushEntrySList */
