@@ -409,6 +409,25 @@ TEST(lists_returned_in_any_order_are_taken_back)
     scene_end(&scene);
 }
 
+TEST(list_returned_with_a_filters_mdl_in_front_is_taken_back)
+{
+    /* lessons b2374da: "a filter may put other MDLs in the chain, so the first MDL is not always
+     * ours"; what is not freed, or freed in its place, is a leak or a stop */
+    struct scene scene;
+    static uint8_t header[14];
+
+    scene_begin_rings(&scene, SERIAL(1));
+    scene_hold(&scene, 1, 900);
+    NET_BUFFER *buffer = NET_BUFFER_LIST_FIRST_NB(nth_mem_packet(scene.port.mem, 0)->list);
+    MDL *front = IoAllocateMdl(header, sizeof(header), FALSE, FALSE, NULL);
+    front->Next = NET_BUFFER_FIRST_MDL(buffer);
+    NET_BUFFER_FIRST_MDL(buffer) = NET_BUFFER_CURRENT_MDL(buffer) = front;
+    CHECK(nth_mem_return(scene.port.mem, 0));
+    nth_settle();
+    IoFreeMdl(front);
+    scene_end(&scene);
+}
+
 TEST(buffers_are_kept_by_their_size)
 {
     /* adapter.c: of either size as many as were needed at once: a small one must not serve a large
