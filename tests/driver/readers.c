@@ -268,6 +268,35 @@ TEST(packets_reach_exactly_one_of_several_readers_by_seed)
     several_readers(SERIAL(11), 1000);
 }
 
+TEST(reads_beyond_what_a_sender_serves_are_the_workers)
+{
+    /* device.c: a sender in the pump serves a bounded number of reads, and nobody else may come:
+     * one call of the stack brings packets for more */
+    enum { MANY = 14, BYTES = 60000 };
+    struct scene scene;
+
+    scene_begin(&scene, SERIAL(1));
+    const client_handle file = open_file(&scene, scene.admin);
+    struct client_io *io = program_alloc(scene.admin, MANY * sizeof(*io));
+    uint8_t *room = program_alloc(scene.admin, MANY * ROOM);
+    for (int i = 0; i < MANY; i++)
+        CHECK_STATUS(
+            client_read_start(scene.admin, file, room + i * ROOM, WINTUN_BUNDLE_MIN_READ, &io[i]),
+            STATUS_PENDING);
+    struct nth_chain *chain = nth_chain_create(scene.port.mem);
+    for (uint32_t i = 0; i < MANY; i++)
+        nth_chain_packet(chain, packet_of(BYTES, 4, i), BYTES, NULL);
+    nth_chain_send(chain, 0);
+    CHECK(nth_chain_wait(chain, SECOND));
+    nth_settle();
+    for (uint32_t i = 0; i < MANY; i++) {
+        CHECK_STATUS((client_status)(uint32_t)io[i].status, STATUS_SUCCESS);
+        CHECK_MEM(room + i * ROOM + 16, packet_of(BYTES, 4, i), BYTES);
+    }
+    nth_chain_destroy(chain);
+    scene_end(&scene);
+}
+
 struct writer {
     struct scene *scene;
     uint8_t *bundle;
