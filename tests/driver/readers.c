@@ -366,6 +366,38 @@ TEST(bundle_rewritten_while_it_is_written_harms_only_the_program)
     scene_end(&scene);
 }
 
+static void flip_version(void *context)
+{
+    struct flipper *f = context;
+
+    for (uint32_t i = 0; !atomic_load(&f->is_over); i++)
+        *(volatile uint8_t *)(f->bundle + 16) = i % 2 ? 0x45 : 0x60;
+}
+
+TEST(version_rewritten_while_a_packet_is_copied_is_that_of_the_copy)
+{
+    /* lessons 1 HEAD: "version nibble is read twice"; the machine compares marks with the data
+     * (rule nbl-marks). Large, so that there is time while it is copied */
+    struct scene scene;
+    struct crew crew = {.count = 0};
+    struct flipper flipper = {.is_over = false};
+    enum { BYTES = 60000, COUNT = 2000 };
+
+    scene_begin(&scene, PARALLEL);
+    const client_handle file = open_file(&scene, scene.admin);
+    uint32_t total;
+    flipper.bundle = bundle_of(scene.admin, packet_of(BYTES, 4, 1), BYTES, &total);
+    crew_start(&crew, "flipper", flip_version, &flipper);
+    for (int i = 0; i < COUNT; i++) {
+        CHECK_STATUS(client_write(scene.admin, file, flipper.bundle, total, NULL), STATUS_SUCCESS);
+        nth_mem_clear(scene.port.mem);
+    }
+    atomic_store(&flipper.is_over, true);
+    crew_join(&crew);
+    CHECK_EQ(port_counter(&scene.port, WintunToStackPackets), COUNT);
+    scene_end(&scene);
+}
+
 /* ---- pause, power, removal ---- */
 
 TEST(write_while_paused_is_accepted_and_discarded)
