@@ -413,6 +413,41 @@ TEST(register_while_another_is_running_is_busy)
     scenario_seeds(1, scenario_number("SCHEDULE_SEEDS", 200) / 4, race_seeded);
 }
 
+static void register_until_let_in(void *context)
+{
+    while (try(context) == STATUS_ALREADY_INITIALIZED)
+        continue;
+}
+
+TEST(register_is_busy_from_the_moment_another_is_let_in)
+{
+    /* abi.md 2.9 row 3 before row 5; nor may others have memory locked meanwhile (threat-model.md:
+     * "one session an adapter"). Who is busy and sees no session has met the registration */
+    struct scene scene;
+    WINTUN_QUERY query;
+    unsigned met = 0;
+
+    scene_begin(&scene, SERIAL(1));
+    const client_handle file = port_open(&scene.port, scene.admin, VIA_WINTUN);
+    prepare(&racers[1], scene.admin, port_open(&scene.port, scene.admin, VIA_NDIS));
+    for (int i = 0; i < 30; i++) {
+        struct crew crew = {.count = 0};
+        client_status busy;
+        prepare(&racers[0], scene.admin, port_open(&scene.port, scene.admin, VIA_NDIS));
+        crew_start(&crew, "first", register_until_let_in, &racers[0]);
+        do {
+            busy = register_bytes(&racers[1], 3);
+            CHECK(busy == STATUS_INVALID_PARAMETER || busy == STATUS_ALREADY_INITIALIZED);
+            CHECK_STATUS(query_file(scene.admin, file, &query), STATUS_SUCCESS);
+            met += busy == STATUS_ALREADY_INITIALIZED && query.SessionKind == WintunSessionNone;
+        } while (query.SessionKind == WintunSessionNone);
+        crew_join(&crew);
+        CHECK_STATUS(client_close(scene.admin, racers[0].file), STATUS_SUCCESS);
+    }
+    CHECK(met);
+    scene_end(&scene);
+}
+
 /* ---- 32-bit programs ---- */
 
 TEST(register_short_struct_from_wow64_is_accepted)
