@@ -252,6 +252,41 @@ TEST(link_is_up_when_a_registration_returns)
     scene_end(&scene);
 }
 
+struct greeter {
+    struct nth_chain *chain;
+};
+
+static void send_when_up(void *context, const NDIS_STATUS_INDICATION *indication)
+{
+    const NDIS_LINK_STATE *link = indication->StatusBuffer;
+    struct greeter *greeter = context;
+
+    if (link->MediaConnectState == MediaConnectStateConnected)
+        nth_chain_send(greeter->chain, NDIS_SEND_FLAGS_DISPATCH_LEVEL);
+}
+
+TEST(packet_sent_as_soon_as_the_link_is_up_is_carried)
+{
+    /* abi.md 2.7, "Connected": whoever is told so may send, also from where it is told */
+    struct scene scene;
+
+    scene_begin(&scene, SERIAL(1));
+    struct greeter greeter = {.chain = nth_chain_create(scene.port.mem)};
+    nth_chain_packet(greeter.chain, packet_of(60, 4, 1), 60, NULL);
+    nth_bind(scene.port.adapter, &(struct nth_binding){.context = &greeter,
+                                                       .receive = no_receive,
+                                                       .send_complete = no_completion,
+                                                       .status = send_when_up,
+                                                       .detach = no_detach});
+    scene_rings(&scene, VIA_NDIS, NULL);
+    CHECK(nth_chain_wait(greeter.chain, SECOND));
+    CHECK_STATUS(nth_chain_status(greeter.chain, 0), NDIS_STATUS_SUCCESS);
+    rings_expect(scene.rings, packet_of(60, 4, 1), 60);
+    nth_unbind(scene.port.adapter, &greeter);
+    nth_chain_destroy(greeter.chain);
+    scene_end(&scene);
+}
+
 TEST(sessions_of_two_adapters_do_not_meet)
 {
     /* issue: two adapters in one process; lessons 19.17 */
