@@ -374,6 +374,30 @@ TEST(packet_of_a_client_without_fence_is_found_within_a_bounded_time)
     scene_end(&scene);
 }
 
+TEST(packet_found_by_the_last_look_makes_the_next_sleep_bounded)
+{
+    /* abi.md 2.8 row 1: what the look between Alertable and the sleep finds is work like any other,
+     * so what is put silently in the sleep after it is found, too */
+    struct scene scene;
+
+    scene_begin_rings(&scene, SERIAL(1));
+    for (uint32_t i = 0; i < 3 * 50; i++) {
+        if (i % 3 == 1) /* it is at work, until it has looked 256 times */
+            while (!to_stack(scene.rings)->Alertable)
+                nth_point();
+        else
+            nth_settle();
+        put_silently(&scene, i * 64, packet_of(60, 4, i), 60);
+        if (i % 3 == 0) {
+            client_event_set(scene.admin, ring_to_stack_event(scene.rings));
+            while (to_stack(scene.rings)->Head != (i + 1) * 64)
+                nth_point();
+        }
+        port_expect(&scene.port, i, packet_of(60, 4, i), 60);
+    }
+    scene_end(&scene);
+}
+
 TEST(driver_stays_armed_while_it_looks_again)
 {
     /* abi.md 2.8 row 1: who saw Alertable 0 may have put a packet that the driver's look did not
