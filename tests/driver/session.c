@@ -489,6 +489,26 @@ TEST(manual_reset_event_does_not_make_the_driver_spin)
     scene_end(&scene);
 }
 
+TEST(event_of_a_session_that_ended_is_let_go)
+{
+    /* lessons 19.12: an end releases; who slept on the program's event must not keep it until some
+     * other session begins */
+    struct scene scene;
+
+    scene_begin_rings(&scene, SERIAL(0));
+    nth_clock_advance(SECOND);
+    nth_settle(); /* asleep without a limit */
+    const uint64_t before = port_counter(&scene.port, WintunToStackWakeups);
+    CHECK_STATUS(client_close(scene.admin, scene.file), STATUS_SUCCESS);
+    nth_settle();
+    client_event_set(scene.admin, ring_to_stack_event(scene.rings));
+    nth_settle();
+    CHECK_EQ(port_counter(&scene.port, WintunToStackWakeups), before);
+    CHECK(event_is_set(scene.admin, ring_to_stack_event(scene.rings)));
+    drop_rings(&scene);
+    scene_end(&scene);
+}
+
 TEST(events_are_no_way_to_hold_up_the_end)
 {
     /* lessons 82ede2f: termination is never signalled by an event that user mode can reset */
