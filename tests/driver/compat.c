@@ -184,7 +184,8 @@ struct kernel_client {
     uint32_t size;
 };
 
-static NTSTATUS kernel_control(struct kernel_client *k, const WINTUN_REGISTER_RINGS *request)
+static NTSTATUS kernel_control(struct kernel_client *k, const WINTUN_REGISTER_RINGS *request,
+                               KPROCESSOR_MODE mode)
 {
     WINTUN_REGISTER_RINGS copy = *request;
     IO_STATUS_BLOCK status = {.Status = STATUS_PENDING};
@@ -194,6 +195,7 @@ static NTSTATUS kernel_control(struct kernel_client *k, const WINTUN_REGISTER_RI
     IRP *irp = IoBuildDeviceIoControlRequest(WINTUN_IOCTL_REGISTER_RINGS, k->device, &copy,
                                              sizeof(copy), NULL, 0, FALSE, &done, &status);
     CHECK(irp);
+    irp->RequestorMode = mode;
     IoGetNextIrpStackLocation(irp)->FileObject = k->file;
     NTSTATUS result = IoCallDriver(k->device, irp);
     if (result == STATUS_PENDING)
@@ -247,8 +249,8 @@ static void kernel_client_registers(enum route route)
         .ToUser = {k.size, 0, (uintptr_t)k.memory, (uintptr_t)k.handle[0]},
         .ToStack = {k.size, 0, (uintptr_t)k.memory + k.size, (uintptr_t)k.handle[1]},
     };
-    CHECK_STATUS(kernel_control(&k, &request), STATUS_SUCCESS);
-    CHECK_STATUS(kernel_control(&k, &request), STATUS_ALREADY_INITIALIZED);
+    CHECK_STATUS(kernel_control(&k, &request, KernelMode), STATUS_SUCCESS);
+    CHECK_STATUS(kernel_control(&k, &request, KernelMode), STATUS_ALREADY_INITIALIZED);
     CHECK_EQ(port_query(&scene.port).OwnerProcess, 0);
     CHECK_STATUS(port_send(&scene.port, packet_of(77, 4, 1), 77, NULL), NDIS_STATUS_SUCCESS);
     CHECK_EQ(KeReadStateEvent(k.event[0]), 1);
@@ -285,6 +287,38 @@ TEST(kernel_client_registers_at_the_control_device)
 {
     /* as above */
     kernel_client_registers(VIA_WINTUN);
+}
+
+TEST(request_of_a_program_that_comes_in_another_process_is_refused)
+{
+    /* design 2.5: "accepts the code only in the requesting process's own context": addresses would
+     * be another's, and the session would not end with the process that they belong to */
+    struct scene scene;
+    struct kernel_client k;
+    PEPROCESS process;
+    KAPC_STATE state;
+
+    scene_begin(&scene, SERIAL(1));
+    uint8_t *memory = program_alloc(scene.admin, 2 * (WINTUN_RING_MIN_CAPACITY + 0x20000));
+    CHECK_STATUS(
+        PsLookupProcessByProcessId((HANDLE)(uintptr_t)client_process_id(scene.admin), &process),
+        STATUS_SUCCESS);
+    for (enum route route = VIA_WINTUN; route <= VIA_NDIS; route++) {
+        kernel_open(&k, route == VIA_NDIS ? scene.port.ndis : scene.port.file);
+        const WINTUN_REGISTER_RINGS request = {
+            .ToUser = {k.size, 0, (uintptr_t)memory, program_event(scene.admin)},
+            .ToStack = {k.size, 0, (uintptr_t)memory + k.size, program_event(scene.admin)},
+        };
+        KeStackAttachProcess((PRKPROCESS)process, &state);
+        const NTSTATUS status = kernel_control(&k, &request, UserMode);
+        KeUnstackDetachProcess(&state);
+        CHECK_STATUS(status, STATUS_INVALID_DEVICE_REQUEST);
+        CHECK(!port_is_up(&scene.port));
+        ObDereferenceObject(k.file);
+        kernel_close(&k);
+    }
+    ObDereferenceObject(process);
+    scene_end(&scene);
 }
 
 /* What IoBuildDeviceIoControlRequest makes, whose location has no file unless its caller sets one.
