@@ -217,6 +217,25 @@ TEST(register_memory_that_ends_inside_the_ring_is_refused)
     scene_end(&scene);
 }
 
+TEST(register_memory_that_lacks_the_last_word_is_refused)
+{
+    /* as above; abi.md 2.4: the farthest byte of a record is the last of the ring */
+    struct scene scene;
+
+    scene_begin(&scene, SERIAL(1));
+    struct attempt a;
+    prepare(&a, scene.admin, port_open(&scene.port, scene.admin, VIA_NDIS));
+    for (int i = 0; i < 2; i++) {
+        reset(&a);
+        half(&a, i)->Ring += 0x31000 - (RING_SIZE - 4); /* the word begins a page */
+        client_protect(a.client, a.memory[i] + 0x31000, 0x1000, false, false);
+        CHECK_STATUS(try(&a), STATUS_INVALID_USER_BUFFER);
+        client_protect(a.client, a.memory[i] + 0x31000, 0x1000, true, true);
+    }
+    expect_works(&a, &scene.port, VIA_NDIS);
+    scene_end(&scene);
+}
+
 TEST(register_tail_at_capacity_is_refused)
 {
     /* abi.md 2.9 row 11: Send.Tail < cap */
