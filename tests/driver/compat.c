@@ -481,6 +481,31 @@ TEST(kernel_request_at_raised_irql_is_refused)
     scene_end(&scene);
 }
 
+TEST(kernel_read_with_a_file_of_another_device_is_refused)
+{
+    /* what another driver has in FsContext is none of ours (lessons nt:d7eb123: verify what is one
+     * of yours before using its context) */
+    struct scene scene;
+    struct kernel_client k;
+    struct kernel_reader reader = {.done = 4};
+
+    scene_begin(&scene, SERIAL(1));
+    reader_open(&reader, &scene.port);
+    kernel_open(&k, scene.port.ndis);
+    FILE_OBJECT *const file = reader.file;
+    void *const context = k.file->FsContext;
+    k.file->FsContext = file->FsContext;
+    reader.file = k.file;
+    CHECK_STATUS(kernel_read(&reader), STATUS_INVALID_DEVICE_REQUEST);
+    CHECK(!port_is_up(&scene.port));
+    k.file->FsContext = context;
+    reader.file = file;
+    ObDereferenceObject(k.file);
+    kernel_close(&k);
+    reader_close(&reader);
+    scene_end(&scene);
+}
+
 static NTSTATUS NTAPI keep_done(DEVICE_OBJECT *device, IRP *irp, void *context)
 {
     return STATUS_MORE_PROCESSING_REQUIRED;
