@@ -147,6 +147,56 @@ TEST(rings_and_files_exclude_each_other)
     scene_end(&scene);
 }
 
+struct late {
+    struct scene scene;
+    client_handle file;
+    struct client_io *io;
+    uint8_t *room;
+    client_status status;
+};
+
+static void read_late(void *context)
+{
+    struct late *late = context;
+
+    late->status = client_read_start(late->scene.admin, late->file, late->room, ROOM, late->io);
+}
+
+static void close_early(void *context)
+{
+    struct late *late = context;
+
+    CHECK_STATUS(client_close(late->scene.admin, late->file), STATUS_SUCCESS);
+}
+
+static void read_and_close_seeded(uint32_t seed)
+{
+    struct late late = {.status = 0};
+    struct crew crew = {.count = 0};
+
+    scene_begin(&late.scene, SERIAL(seed));
+    late.file = open_file(&late.scene, late.scene.admin);
+    late.io = program_alloc(late.scene.admin, sizeof(*late.io));
+    late.room = program_alloc(late.scene.admin, ROOM);
+    crew_start(&crew, "reader", read_late, &late);
+    crew_start(&crew, "closer", close_early, &late);
+    crew_join(&crew);
+    nth_settle();
+    if (late.status == STATUS_PENDING)
+        CHECK_STATUS((client_status)(uint32_t)late.io->status, STATUS_CANCELLED);
+    else
+        CHECK(late.status == STATUS_FILE_FORCED_CLOSED || late.status == STATUS_INVALID_HANDLE);
+    CHECK(!port_is_up(&late.scene.port));
+    scene_end(&late.scene);
+}
+
+TEST(read_that_comes_after_the_cleanup_of_its_file_begins_nothing)
+{
+    /* IRP_MJ_CLEANUP: a read that was under way on another thread would hold the file, and the
+     * session with it, for ever: its close waits for the read */
+    scenario_seeds(1, scenario_number("SCHEDULE_SEEDS", 60), read_and_close_seeded);
+}
+
 /* ---- completion ports ---- */
 
 TEST(reads_complete_through_a_completion_port)
