@@ -489,6 +489,27 @@ TEST(read_stays_pending_across_pause_and_sleep)
     scene_end(&scene);
 }
 
+TEST(file_session_goes_on_between_query_and_cancel_remove)
+{
+    /* design 2.5: query-remove refuses sessions that would begin; one of files, whose handles veto
+     * nothing, ends when the adapter goes and not before */
+    struct scene scene;
+
+    scene_begin(&scene, SERIAL(1));
+    struct client *other = program(CLIENT_ADMIN);
+    const client_handle file = open_file(&scene, scene.admin), second = open_file(&scene, other);
+    CHECK_STATUS(write_one(scene.admin, file, 60), STATUS_SUCCESS);
+    CHECK_STATUS(nth_query_remove(scene.port.device), STATUS_SUCCESS);
+    CHECK_STATUS(write_one(scene.admin, file, 61), STATUS_SUCCESS);
+    CHECK_STATUS(client_close(scene.admin, file), STATUS_SUCCESS);
+    CHECK_STATUS(write_one(other, second, 62), NDIS_STATUS_ADAPTER_NOT_READY);
+    CHECK_STATUS(nth_cancel_remove(scene.port.device), STATUS_SUCCESS);
+    CHECK_STATUS(write_one(other, second, 63), STATUS_SUCCESS);
+    CHECK_EQ(nth_mem_count(scene.port.mem), 3);
+    client_destroy(other);
+    scene_end(&scene);
+}
+
 static void pending_read_at_removal(bool is_surprise)
 {
     struct scene scene;
