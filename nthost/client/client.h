@@ -51,7 +51,7 @@ client_status client_protect(struct client *client, void *address, size_t bytes,
                              bool writable);
 
 /* path in Win32 form (\\.\Wintun\{...}, \\?\ROOT#NET#...), UTF-8. */
-enum { CLIENT_READ = 1, CLIENT_WRITE = 2, CLIENT_OVERLAPPED = 4 };
+enum { CLIENT_READ = 1, CLIENT_WRITE = 2, CLIENT_OVERLAPPED = 4, CLIENT_MAXIMUM = 8 };
 client_status client_open(struct client *client, const char *path, unsigned flags,
                           client_handle *handle);
 /* Inside nthost only: a path below an open file (NtCreateFile with a root directory), and another

@@ -220,6 +220,7 @@ static client_status open_at(struct client *client, client_handle root, const ch
     ACCESS_MASK access = SYNCHRONIZE | FILE_READ_ATTRIBUTES;
     access |= (flags & CLIENT_READ) != 0 ? GENERIC_READ : 0;
     access |= (flags & CLIENT_WRITE) != 0 ? GENERIC_WRITE : 0;
+    access |= (flags & CLIENT_MAXIMUM) != 0 ? MAXIMUM_ALLOWED : 0;
     const ULONG options = (flags & CLIENT_OVERLAPPED) != 0 ? 0 : FILE_SYNCHRONOUS_IO_NONALERT;
     const ULONG share = FILE_SHARE_READ | FILE_SHARE_WRITE;
     if (!begin(client, &call))

@@ -160,13 +160,14 @@ static struct file *file_create(const struct open *open)
 
 static NTSTATUS send_create(const struct open *open, struct file *file, ACCESS_STATE *state)
 {
+    /* "the access rights that are requested", MAXIMUM_ALLOWED among them, not what was granted */
     IO_SECURITY_CONTEXT security = {.AccessState = state,
-                                    .DesiredAccess = state->PreviouslyGrantedAccess |
-                                                     state->RemainingDesiredAccess,
+                                    .DesiredAccess = state->OriginalDesiredAccess,
                                     .FullCreateOptions = open->options};
     IO_STACK_LOCATION location = {.MajorFunction = IRP_MJ_CREATE, .FileObject = &file->object};
     ULONG_PTR information = 0;
 
+    RtlMapGenericMask(&security.DesiredAccess, &file_mapping);
     location.Flags = open->is_forced ? SL_FORCE_ACCESS_CHECK : 0;
     location.Parameters.Create.SecurityContext = &security;
     location.Parameters.Create.Options = open->disposition << 24 | (open->options & 0xFFFFFF);

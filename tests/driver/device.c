@@ -145,6 +145,9 @@ static void expect_access(const struct port *port, int who)
                      may_write ? STATUS_SUCCESS : STATUS_ACCESS_DENIED);
         CHECK_STATUS(open_as(port, token, CLIENT_READ | CLIENT_WRITE),
                      may_write ? STATUS_SUCCESS : STATUS_ACCESS_DENIED);
+        /* the handle would have what the device's descriptor gives, which is more than may_read */
+        CHECK_STATUS(open_as(port, token, CLIENT_MAXIMUM),
+                     may_write ? STATUS_SUCCESS : STATUS_ACCESS_DENIED);
         CHECK_STATUS(register_as(port, token), may_write ? STATUS_SUCCESS : STATUS_ACCESS_DENIED);
     }
 }
