@@ -44,6 +44,28 @@ TEST(device_opens_adapters_by_name_and_nothing_else)
     scene_end(&scene);
 }
 
+TEST(adapter_with_a_name_that_is_too_long_does_not_start)
+{
+    /* NetCfgInstanceId is a GUID in braces; lessons 254a900: "truncation is an error", and an
+     * adapter without a name could be opened by none */
+    struct port port, failed;
+    client_handle file;
+    static const char longest[] = "{DEADBABE-CAFE-BEEF-0123-456789ABCDEF}x";
+    static const char longer[] = "{DEADBABE-CAFE-BEEF-0123-456789ABCDEF}xx";
+
+    scenario_boot(SERIAL(1));
+    struct client *admin = program(CLIENT_ADMIN);
+    for (int i = 0; i < 2; i++) { /* the first, which makes the device, and another */
+        CHECK(!NT_SUCCESS(port_try(&failed, &(struct nth_device_config){.net_cfg_id = longer})));
+        CHECK(!NT_SUCCESS(client_open(admin, "\\\\.\\Wintun\\", CLIENT_READ, &file)));
+        if (i == 0)
+            CHECK_STATUS(port_try(&port, &(struct nth_device_config){.net_cfg_id = longest}), 0);
+    }
+    port_unplug(&port);
+    client_destroy(admin);
+    scenario_shutdown();
+}
+
 TEST(device_refuses_long_names)
 {
     /* UNICODE_STRING: Length is what counts, up to 32767 characters */
