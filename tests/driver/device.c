@@ -97,6 +97,24 @@ TEST(device_refuses_relative_opens)
     scene_end(&scene);
 }
 
+TEST(device_refuses_opens_of_an_adapter_that_is_going)
+{
+    /* lessons nt (HEAD) "opens during removal": refuse creates with a removal status. Before NDIS
+     * 6.30 the halt after a surprise removal comes when the last handle to the stack closes */
+    struct scene scene;
+    client_handle file;
+
+    scene_begin(&scene, &(const struct nth_config){.mode = NTH_SERIAL, .ndis_version = 0x60014});
+    const client_handle other = port_open(&scene.port, scene.admin, VIA_NDIS);
+    nth_surprise_remove(scene.port.device);
+    CHECK_STATUS(port_open_status(&scene.port, scene.admin, VIA_WINTUN, CLIENT_READ, &file),
+                 STATUS_DELETE_PENDING);
+    CHECK_STATUS(client_close(scene.admin, other), STATUS_SUCCESS);
+    nth_settle();
+    port_forget(&scene.port);
+    scene_end(&scene);
+}
+
 /* ---- access ---- */
 
 struct sid {
