@@ -341,6 +341,7 @@ TEST(packet_begins_its_mdl_and_has_no_room_before_it)
         CHECK_EQ(NET_BUFFER_CURRENT_MDL_OFFSET(buffer), 0);
         CHECK(NET_BUFFER_CURRENT_MDL(buffer) == NET_BUFFER_FIRST_MDL(buffer));
         CHECK(!NET_BUFFER_NEXT_NB(buffer));
+        CHECK_EQ(MmGetMdlByteCount(NET_BUFFER_FIRST_MDL(buffer)), got->bytes); /* nor behind it */
         uint8_t *data =
             MmGetSystemAddressForMdlSafe(NET_BUFFER_FIRST_MDL(buffer), NormalPagePriority);
         memset(data, 0x11, got->bytes); /* upper layers do write: it must be writable */
