@@ -4,7 +4,7 @@
  * A miniport instance: what NDIS is told about it, and its states. Pause and halt wait for what
  * NDIS and the stack do, never for a program.
  *
- * Nonpaged memory: an idle adapter has its structure (1.1 KiB, with room for a session), two gates
+ * Nonpaged memory: an idle adapter has its structure (1 KiB, with room for a session), two gates
  * (a cache line per processor each), a thread and an empty pool of lists, below 16 KiB with 64
  * processors. A session of rings has two MDLs, one of files a ring of 1.1 MiB; receive buffers are
  * made as packets come, of either size at most 2 MiB, and 320 KiB for each processor that has a
