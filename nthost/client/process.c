@@ -227,7 +227,7 @@ static client_status open_at(struct client *client, client_handle root, const ch
         return STATUS_PROCESS_IS_TERMINATING;
     const NTSTATUS status =
         root != 0 ? nth_io_create_relative(nt_handle(root), &name, access, share, options, &opened)
-                  : nth_io_create(&name, access, share, options, &opened);
+                  : nth_io_create(&name, access, share, options, false, &opened);
     end(&call);
     if (NT_SUCCESS(status))
         *handle = (client_handle)(uintptr_t)opened;

@@ -174,7 +174,7 @@ static NTSTATUS send_create(const struct open *open, struct file *file, ACCESS_S
     location.Parameters.Create.FileAttributes = 0;
     location.Parameters.Create.ShareAccess = (USHORT)open->share;
     return nth_irp_synchronous_mode(open->device, &location, STATUS_SUCCESS, &information,
-                                    open->is_forced ? UserMode : nth_previous_mode());
+                                    nth_previous_mode());
 }
 
 static NTSTATUS run_open(const struct open *open, struct file **result, ACCESS_MASK *granted)
@@ -231,10 +231,13 @@ static NTSTATUS open_handle(const struct open *open, HANDLE *handle)
 }
 
 NTSTATUS nth_io_create(const UNICODE_STRING *path, ACCESS_MASK access, ULONG share, ULONG options,
-                       HANDLE *handle)
+                       bool is_forced, HANDLE *handle)
 {
-    struct open open = {
-        .access = access, .share = share, .options = options, .disposition = FILE_OPEN};
+    struct open open = {.access = access,
+                        .share = share,
+                        .options = options,
+                        .disposition = FILE_OPEN,
+                        .is_forced = is_forced};
 
     nth_irql_exactly(PASSIVE_LEVEL);
     NTSTATUS status = nth_name_find_device(path, &open.device, &open.name);

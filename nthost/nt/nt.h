@@ -194,7 +194,7 @@ void nth_mm_process_delete(struct nth_process *process); /* rule process-has-loc
  * an asynchronous file object STATUS_PENDING may be answered: iosb is written and event set at
  * completion. NULL event: the file object's own event. */
 NTSTATUS nth_io_create(const UNICODE_STRING *path, ACCESS_MASK access, ULONG share, ULONG options,
-                       HANDLE *handle);
+                       bool is_forced /* OBJ_FORCE_ACCESS_CHECK */, HANDLE *handle);
 /* NtCreateFile with a RootDirectory: the driver sees RelatedFileObject and the name alone. */
 NTSTATUS nth_io_create_relative(HANDLE root, const UNICODE_STRING *name, ACCESS_MASK access,
                                 ULONG share, ULONG options, HANDLE *handle);

@@ -245,7 +245,8 @@ static NTSTATUS NTAPI create_file(PHANDLE handle, ACCESS_MASK access, POBJECT_AT
     if (nth_fault(NTH_FAULT_OBJECT, "ZwCreateFile"))
         return STATUS_INSUFFICIENT_RESOURCES;
     const KPROCESSOR_MODE mode = nth_set_previous_mode(KernelMode);
-    NTSTATUS status = nth_io_create(attributes->ObjectName, access, share, options, handle);
+    NTSTATUS status = nth_io_create(attributes->ObjectName, access, share, options,
+                                    attributes->Attributes & OBJ_FORCE_ACCESS_CHECK, handle);
     nth_set_previous_mode(mode);
     if (NT_SUCCESS(status) && (attributes->Attributes & OBJ_KERNEL_HANDLE) != 0)
         status = to_kernel_handle(handle);

@@ -362,10 +362,8 @@ TEST(kernel_request_without_a_file_is_refused)
 
 enum { READ_ROOM = 0x20000 };
 
-/* sdk/ has what the driver uses; these are the host's own. */
+/* sdk/ has what the driver uses; this is the host's own. */
 DEVICE_OBJECT *NTAPI IoGetRelatedDeviceObject(FILE_OBJECT *file);
-NTSTATUS NTAPI ZwOpenFile(HANDLE *handle, ACCESS_MASK access, OBJECT_ATTRIBUTES *attributes,
-                          IO_STATUS_BLOCK *status, ULONG share, ULONG options);
 
 /* A driver that reads again as soon as a read is complete, and remembers what it was told then. */
 struct kernel_reader {
@@ -407,18 +405,7 @@ static NTSTATUS NTAPI kernel_read_done(DEVICE_OBJECT *device, IRP *irp, void *co
 
 static void reader_open(struct kernel_reader *reader, const struct port *port)
 {
-    WCHAR text[160] = L"\\DosDevices\\";
-    UNICODE_STRING name = {.Buffer = text};
-    OBJECT_ATTRIBUTES attributes;
-    IO_STATUS_BLOCK block;
-    size_t length = 12;
-
-    for (const char *c = port->file + 4; *c; c++)
-        text[length++] = (WCHAR)*c;
-    name.Length = name.MaximumLength = (USHORT)(2 * length);
-    InitializeObjectAttributes(&attributes, &name, OBJ_KERNEL_HANDLE, NULL, NULL);
-    CHECK_STATUS(ZwOpenFile(&reader->handle, FILE_READ_DATA, &attributes, &block, 0, 0),
-                 STATUS_SUCCESS);
+    CHECK_STATUS(port_open_as_driver(port, FILE_READ_DATA, 0, &reader->handle), STATUS_SUCCESS);
     CHECK_STATUS(ObReferenceObjectByHandle(reader->handle, FILE_READ_DATA, NULL, KernelMode,
                                            (void **)&reader->file, NULL),
                  STATUS_SUCCESS);

@@ -261,6 +261,37 @@ TEST(access_by_a_malformed_descriptor_is_the_default)
     scenario_shutdown();
 }
 
+TEST(access_of_a_driver_is_checked_when_it_asks_for_that)
+{
+    /* FLT_IO_PARAMETER_BLOCK: with SL_FORCE_ACCESS_CHECK "access checks must be performed even if
+     * the value of the IRP's RequestorMode member is KernelMode"; design 2.5 */
+    struct nth_device_property property = {.key = {WINTUN_PROPERTY_FMTID, WINTUN_PROPERTY_SECURITY},
+                                           .type = DEVPROP_TYPE_SECURITY_DESCRIPTOR};
+    uint8_t bytes[128];
+    struct port port;
+    HANDLE handle;
+
+    scenario_boot(SERIAL(1));
+    property.bytes = (uint32_t)descriptor(bytes, FILE_GENERIC_READ);
+    property.data = bytes;
+    bytes[44] = 19; /* who has all access is S-1-5-19 instead of the system, which the driver is */
+    CHECK_STATUS(
+        port_try(&port, &(struct nth_device_config){.properties = &property, .property_count = 1}),
+        STATUS_SUCCESS);
+    static const ULONG attributes[] = {0, OBJ_FORCE_ACCESS_CHECK};
+    for (unsigned i = 0; i < 2; i++) {
+        CHECK_STATUS(port_open_as_driver(&port, FILE_READ_DATA, attributes[i], &handle),
+                     STATUS_SUCCESS);
+        CHECK_STATUS(ZwClose(handle), STATUS_SUCCESS);
+    }
+    CHECK_STATUS(port_open_as_driver(&port, FILE_WRITE_DATA, 0, &handle), STATUS_SUCCESS);
+    CHECK_STATUS(ZwClose(handle), STATUS_SUCCESS);
+    CHECK_STATUS(port_open_as_driver(&port, FILE_WRITE_DATA, OBJ_FORCE_ACCESS_CHECK, &handle),
+                 STATUS_ACCESS_DENIED);
+    port_unplug(&port);
+    scenario_shutdown();
+}
+
 TEST(access_without_write_cannot_write_or_register)
 {
     /* wintun-abi.h: REGISTER_RINGS asks for read and write access, QUERY for read: encoded in the

@@ -77,7 +77,7 @@ static __attribute__((unused)) NTSTATUS open_path(const char *path, ACCESS_MASK 
     UNICODE_STRING name;
 
     wide(&name, buffer, path);
-    return nth_io_create(&name, access, FILE_SHARE_READ | FILE_SHARE_WRITE, options, handle);
+    return nth_io_create(&name, access, FILE_SHARE_READ | FILE_SHARE_WRITE, options, false, handle);
 }
 
 static __attribute__((unused)) HANDLE open_gadget(ULONG options)

@@ -329,15 +329,17 @@ TEST(interface_opens_while_enabled)
     const ULONG_PTR second[8] = {(ULONG_PTR)S.Pdo, (ULONG_PTR)&class_guid, (ULONG_PTR)&reference,
                                  (ULONG_PTR)&again};
     CHECK_STATUS(invoke("IoRegisterDeviceInterface", second), STATUS_OBJECT_NAME_EXISTS);
-    CHECK_STATUS(nth_io_create(&link, FILE_READ_DATA, 0, 0, &handle), STATUS_OBJECT_PATH_NOT_FOUND);
+    CHECK_STATUS(nth_io_create(&link, FILE_READ_DATA, 0, 0, false, &handle),
+                 STATUS_OBJECT_PATH_NOT_FOUND);
     CHECK_STATUS(set_interface(&link, false), STATUS_OBJECT_NAME_NOT_FOUND);
     CHECK_STATUS(set_interface(&link, true), STATUS_SUCCESS);
     CHECK_STATUS(set_interface(&link, true), STATUS_OBJECT_NAME_EXISTS);
-    CHECK_STATUS(nth_io_create(&link, FILE_READ_DATA, 0, 0, &handle), STATUS_SUCCESS);
+    CHECK_STATUS(nth_io_create(&link, FILE_READ_DATA, 0, 0, false, &handle), STATUS_SUCCESS);
     CHECK_MEM(S.FileName, u"\\ref", 8);
     nth_handle_close(nth_process_current(), handle);
     CHECK_STATUS(set_interface(&link, false), STATUS_SUCCESS);
-    CHECK_STATUS(nth_io_create(&link, FILE_READ_DATA, 0, 0, &handle), STATUS_OBJECT_PATH_NOT_FOUND);
+    CHECK_STATUS(nth_io_create(&link, FILE_READ_DATA, 0, 0, false, &handle),
+                 STATUS_OBJECT_PATH_NOT_FOUND);
     const ULONG_PTR free_first[8] = {(ULONG_PTR)&link}, free_second[8] = {(ULONG_PTR)&again};
     invoke("RtlFreeUnicodeString", free_first);
     invoke("RtlFreeUnicodeString", free_second);

@@ -172,6 +172,26 @@ client_handle port_open_overlapped(const struct port *port, struct client *clien
     return file;
 }
 
+/* sdk/ has what the driver uses; this is the host's own. */
+NTSTATUS NTAPI ZwOpenFile(HANDLE *handle, ACCESS_MASK access, OBJECT_ATTRIBUTES *attributes,
+                          IO_STATUS_BLOCK *status, ULONG share, ULONG options);
+
+NTSTATUS port_open_as_driver(const struct port *port, ACCESS_MASK access, ULONG attributes,
+                             HANDLE *handle)
+{
+    WCHAR text[160] = L"\\DosDevices\\";
+    UNICODE_STRING name = {.Buffer = text};
+    OBJECT_ATTRIBUTES object;
+    IO_STATUS_BLOCK block;
+    size_t length = 12;
+
+    for (const char *c = port->file + 4; *c; c++)
+        text[length++] = (WCHAR)*c;
+    name.Length = name.MaximumLength = (USHORT)(2 * length);
+    InitializeObjectAttributes(&object, &name, OBJ_KERNEL_HANDLE | attributes, NULL, NULL);
+    return ZwOpenFile(handle, access, &object, &block, 0, 0);
+}
+
 client_status query_file(struct client *client, client_handle file, WINTUN_QUERY *query)
 {
     WINTUN_QUERY *answer = client_alloc(client, sizeof(*answer));

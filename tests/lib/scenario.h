@@ -74,6 +74,9 @@ client_status port_open_status(const struct port *port, struct client *client, e
 client_handle port_open(const struct port *port, struct client *client, enum route route);
 client_handle port_open_overlapped(const struct port *port, struct client *client,
                                    enum route route);
+/* \\.\Wintun\{...} as ZwOpenFile gives it to a driver; attributes beside OBJ_KERNEL_HANDLE. */
+NTSTATUS port_open_as_driver(const struct port *port, ACCESS_MASK access, ULONG attributes,
+                             HANDLE *handle);
 
 client_status query_file(struct client *client, client_handle file, WINTUN_QUERY *query);
 WINTUN_QUERY port_query(const struct port *port); /* through a program of its own */
