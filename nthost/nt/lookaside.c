@@ -4,8 +4,7 @@
  * Lookaside lists and sequenced lists. A lookaside list here has depth zero: every entry comes from
  * its allocate routine and goes back to its free routine at once, also in the inline forms of the
  * headers, so that each entry is an allocation of its own to the pool's checks. Only in relaxed
- * memory, where the pool checks little, a list of the newer kind keeps entries, by the inline
- * forms.
+ * memory, where the pool checks little, a list of the newer kind keeps entries.
  */
 #include "nt/ke.h"
 #include "nt/more.h"
