@@ -160,10 +160,7 @@ TEST(session_can_be_had_again_and_again_without_growth)
         scene_end_rings(&scene);
         port_await_link(&scene.port, false);
         nth_settle();
-        if (i == 1)
-            bytes = nth_pool_bytes();
-        if (i > 1)
-            CHECK_EQ(nth_pool_bytes(), bytes);
+        expect_no_growth(i, &bytes);
     }
     scene_end(&scene);
 }

@@ -403,6 +403,14 @@ void scene_hold(struct scene *scene, uint32_t packets, uint32_t bytes)
     CHECK_EQ(nth_mem_wait(scene->port.mem, packets, SECOND), packets);
 }
 
+void expect_no_growth(int round, size_t *bytes)
+{
+    if (round == 1)
+        *bytes = nth_pool_bytes();
+    if (round > 1)
+        CHECK_EQ(nth_pool_bytes(), *bytes);
+}
+
 void scene_end_rings(struct scene *scene)
 {
     CHECK_STATUS(client_close(scene->admin, scene->file), STATUS_SUCCESS);

@@ -133,5 +133,7 @@ void scene_rings(struct scene *scene, enum route route, const struct ring_config
 void scene_begin_rings(struct scene *scene, const struct nth_config *config);
 /* From now on the stack keeps what it is given: first, packets of these bytes, numbered from 0. */
 void scene_hold(struct scene *scene, uint32_t packets, uint32_t bytes);
+/* The pool holds no more and no less after each round than after round 1; the first may warm up. */
+void expect_no_growth(int round, size_t *bytes);
 void scene_end_rings(struct scene *scene); /* closes the handle, expects both markers */
 void scene_end(struct scene *scene);       /* program, adapter, driver, machine; nothing leaked */
